@@ -1,0 +1,2 @@
+//! TODO-SKELETON
+fn main() {}

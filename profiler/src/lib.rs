@@ -1,0 +1,18 @@
+//! `blackout`: where the time goes while a hypervisor host replaces its kernel.
+//!
+//! Data flows one way; a module uses only those above it:
+//!
+//! ```text
+//! catalogue   which probes and phases exist (data files)
+//! recording   the file: frames of raw evidence, written as they happen
+//! evidence    raw bytes of the kernel -> typed records (total decoders)
+//! clock       anchors -> one tick axis, with error bounds
+//! timeline    records -> spans, milestones, phases (pure)
+//! report      the one `Report` value and its renderers
+//! ```
+pub mod catalogue;
+pub mod clock;
+pub mod evidence;
+pub mod recording;
+pub mod report;
+pub mod timeline;
