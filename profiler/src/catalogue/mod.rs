@@ -1,1 +1,221 @@
-//! See the crate's documentation.
+//! Which probes exist and how a window is divided: two data files, checked when built.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+mod milestone;
+
+pub use milestone::Milestone;
+
+/// The catalogue that this build carries.
+pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
+    // A file that does not parse is a bug of this build, caught by the tests below and by `build.rs`-less
+    // CI alike; an empty catalogue is what is left for a user, and coverage then says so.
+    Catalogue::parse(include_str!("probes.toml"), include_str!("phases.toml")).unwrap_or_default()
+});
+
+/// Probes and phases.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// Every probe, in file order.
+    pub probes: Vec<Probe>,
+    /// Every phase, in the order of time.
+    pub phases: Vec<Phase>,
+    /// The host window.
+    pub host_window: Option<Window>,
+}
+
+/// One function of the live-update path.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Probe {
+    /// Its name everywhere.
+    pub name: String,
+    /// What it belongs to.
+    pub family: String,
+    /// What the time in it is, for a person.
+    pub title: String,
+    /// Ordered alternatives.
+    pub symbols: Vec<String>,
+    /// Ways to see it in the outgoing kernel.
+    #[serde(default)]
+    pub outgoing: Vec<Way>,
+    /// Ways to see it in the incoming kernel.
+    #[serde(default)]
+    pub incoming: Vec<Way>,
+    /// Template of the span's subject: `{name}`, `{a0}`, `{a1}`, `{a2}`.
+    #[serde(default)]
+    pub subject: String,
+    /// The first argument is a C string in kernel memory.
+    #[serde(default)]
+    pub named: bool,
+}
+
+/// A way to see a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// eBPF at entry and return.
+    Call,
+    /// eBPF at entry only: it does not return, or its return tells nothing.
+    Enter,
+    /// `kprobe_event=` on the incoming kernel's command line, entry and return.
+    BootCall,
+    /// `ftrace_filter=` on the incoming kernel's command line.
+    BootEnter,
+}
+
+/// One phase of a window.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Phase {
+    /// Stable name.
+    pub id: String,
+    /// For a person.
+    pub title: String,
+    /// Whose time it is.
+    pub kernel: Place,
+    /// Where it begins: ordered alternatives.
+    pub begin: Vec<Milestone>,
+    /// `begin` counts only after the last occurrence of this.
+    pub after: Option<Milestone>,
+    /// Where it ends if the next begin was not seen: ordered alternatives.
+    #[serde(default)]
+    pub end: Vec<Milestone>,
+    /// Its absence leaves no hole.
+    #[serde(default)]
+    pub optional: bool,
+    /// Only if this was seen.
+    pub needs: Option<Milestone>,
+    /// Only if this was not seen.
+    pub unless: Option<Milestone>,
+}
+
+/// Whose time a phase is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The outgoing kernel's.
+    Outgoing,
+    /// Nobody's: between the kernels.
+    Jump,
+    /// The incoming kernel's.
+    Incoming,
+}
+
+/// Borders of a window.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// For a person.
+    pub title: String,
+    /// First occurrence: ordered alternatives.
+    pub begin: Vec<Milestone>,
+    /// Last occurrence: ordered alternatives.
+    pub end: Vec<Milestone>,
+}
+
+impl Catalogue {
+    /// Reads the two data files.
+    pub fn parse(probes: &str, phases: &str) -> Result<Self, toml::de::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Probes {
+            probe: Vec<Probe>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Phases {
+            window: Windows,
+            phase: Vec<Phase>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Windows {
+            host: Window,
+        }
+        let Probes { probe: probes } = toml::from_str(probes)?;
+        let Phases { window, phase: phases } = toml::from_str(phases)?;
+        Ok(Self { probes, phases, host_window: Some(window.host) })
+    }
+
+    /// The probe that watches this symbol.
+    pub fn by_symbol(&self, symbol: &str) -> Option<&Probe> {
+        self.probes.iter().find(|probe| probe.symbols.iter().any(|s| s == symbol))
+    }
+
+    /// The probe of this name.
+    pub fn by_name(&self, name: &str) -> Option<&Probe> {
+        self.probes.iter().find(|probe| probe.name == name)
+    }
+}
+
+impl Probe {
+    /// Fills the subject template.
+    pub fn subject(&self, name: &str, args: [u64; 3]) -> String {
+        let mut subject = self.subject.replace("{name}", name);
+        for (index, value) in args.iter().enumerate() {
+            subject = subject.replace(&format!("{{a{index}}}"), &format!("{value:#x}"));
+        }
+        subject
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn catalogue() -> Catalogue {
+        Catalogue::parse(include_str!("probes.toml"), include_str!("phases.toml")).unwrap()
+    }
+
+    #[test]
+    fn names_are_unique_and_symbols_belong_to_one_probe() {
+        let catalogue = catalogue();
+        let mut names = HashSet::new();
+        let mut symbols = HashSet::new();
+        for probe in &catalogue.probes {
+            assert!(names.insert(&probe.name), "{} twice", probe.name);
+            assert!(!probe.symbols.is_empty(), "{} has no symbol", probe.name);
+            assert!(
+                !(probe.outgoing.is_empty() && probe.incoming.is_empty()),
+                "{} is never seen",
+                probe.name
+            );
+            for symbol in &probe.symbols {
+                assert!(symbols.insert(symbol), "{symbol} twice");
+            }
+        }
+        let ids: HashSet<_> = catalogue.phases.iter().map(|p| &p.id).collect();
+        assert_eq!(ids.len(), catalogue.phases.len());
+    }
+
+    #[test]
+    fn phases_refer_to_probes_that_exist_and_follow_the_order_of_kernels() {
+        let catalogue = catalogue();
+        let window = catalogue.host_window.as_ref().unwrap();
+        let of_phases = catalogue
+            .phases
+            .iter()
+            .flat_map(|p| p.begin.iter().chain(&p.end).chain(&p.after).chain(&p.needs).chain(&p.unless));
+        for milestone in of_phases.chain(&window.begin).chain(&window.end) {
+            if let Milestone::Enter(name) | Milestone::Exit(name) = milestone {
+                assert!(catalogue.by_name(name).is_some(), "no probe {name}");
+            }
+        }
+        assert!(catalogue.phases.is_sorted_by_key(|p| p.kernel));
+    }
+
+    #[test]
+    fn subject_takes_name_and_arguments() {
+        let catalogue = catalogue();
+        let file = catalogue.by_symbol("luo_retrieve_file").unwrap();
+        assert_eq!(file.subject("", [1, 0x1ab, 3]), "token 0x1ab");
+        let session = catalogue.by_symbol("luo_session_retrieve").unwrap();
+        assert_eq!(session.subject("vm-7", [0; 3]), "session vm-7");
+    }
+}

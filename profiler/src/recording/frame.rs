@@ -28,6 +28,13 @@ pub struct Frame {
     pub blob: Vec<u8>,
 }
 
+impl Frame {
+    /// A frame that is all body.
+    pub fn bare(side: Side, body: Body) -> Self {
+        Self { side, body, blob: Vec::new() }
+    }
+}
+
 /// What a frame holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
