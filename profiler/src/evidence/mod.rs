@@ -1,1 +1,30 @@
-//! See the crate's documentation.
+//! Evidence: the kernel's raw bytes become typed records.
+//!
+//! ```text
+//! TracePages + TraceBuffer  -> format (layouts), page (raw records), trace (typed events)
+//!   Print text of the flight recorder
+//!                           -> carrier (the outgoing kernel's description, anchors, marks)
+//!   BpfPrintk text          -> probe_record (calls and returns of probed functions)
+//! Kmsg                      -> kmsg (lines), facts (what they state)
+//! BootParams                -> stamps
+//! ```
+//! The flight recorder is decoded twice: first with the incoming kernel's formats, which are good for
+//! `ftrace:print` because its id never changes; from those lines [`carrier::assemble`] gets the
+//! outgoing kernel's own [`TraceBuffer`](crate::recording::frame::TraceBuffer), and with that all of it
+//! can be read.
+//!
+//! Everything here is pure and total: any input gives a value or an error, nothing is allocated beyond
+//! the size of the input, and text is scrubbed of control characters ([`text::scrub`]) when it is decoded.
+
+mod bytes;
+pub mod carrier;
+pub mod facts;
+pub mod format;
+pub mod kmsg;
+pub mod page;
+pub mod probe_record;
+pub mod stamps;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod text;
+pub mod trace;

@@ -1,0 +1,46 @@
+//! Image stamps: TSC values a stamped bzImage leaves in `boot_params`.
+//!
+//! The stamping code edits the image before `kexec_file_load`; the incoming kernel shows the page in
+//! `/sys/kernel/boot_params/data` (arch/x86/kernel/ksysfs.c, `boot_params_data_read`).
+
+use super::bytes::unsigned;
+
+/// Byte of `struct boot_params` where the stamps begin: inside `_pad9`, which spans 0xeec to 0xfff and
+/// which nothing reads (arch/x86/include/uapi/asm/bootparam.h, Linux 7.3).
+pub const STAMP_OFFSET: usize = 0xf00;
+
+/// The two stamps, ticks of the TSC; `None` where the image was not stamped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ImageStamps {
+    /// At the image's 64-bit entry, before it was decompressed.
+    pub entry_tsc: Option<u64>,
+    /// After it was decompressed and relocated, on the jump into the kernel proper.
+    pub decompressed_tsc: Option<u64>,
+}
+
+impl ImageStamps {
+    /// Reads the stamps out of a `boot_params` page; a page that is too short has none.
+    pub fn parse(boot_params: &[u8]) -> Self {
+        let stamp = |offset| unsigned(boot_params, offset, 8).filter(|&tsc| tsc != 0);
+        Self { entry_tsc: stamp(STAMP_OFFSET), decompressed_tsc: stamp(STAMP_OFFSET + 8) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_or_short_means_absent() {
+        let mut page = [0; 4096];
+        assert_eq!(ImageStamps::parse(&page), ImageStamps::default());
+        page[STAMP_OFFSET..][..8].copy_from_slice(&0x1122_3344_5566u64.to_le_bytes());
+        assert_eq!(
+            ImageStamps::parse(&page),
+            ImageStamps { entry_tsc: Some(0x1122_3344_5566), decompressed_tsc: None }
+        );
+        page[STAMP_OFFSET + 8] = 7;
+        assert_eq!(ImageStamps::parse(&page).decompressed_tsc, Some(7));
+        assert_eq!(ImageStamps::parse(&page[..STAMP_OFFSET + 9]).decompressed_tsc, None);
+    }
+}
