@@ -1,6 +1,43 @@
-//! Init of the lab's guest, the same program under both kernels.
+//! The guest side: init of both kernels, and the workload that is carried across.
+//!
+//! ```text
+//! init       the order of events, under either kernel
+//! mounts     file systems init needs
+//! process    running a command, reaping, keeping its output
+//! console    stage lines on the serial console
+//! results    the result file in the shared folder
+//! workload   our own LUO client: what it preserves and how it is checked
+//! luo        the ioctls of /dev/liveupdate
+//! pattern    content of a preserved file, known on both sides
+//! busy       a planted fault: somebody else holds the kexec lock
+//! ```
+mod busy;
+mod console;
+mod init;
+mod luo;
+mod mounts;
+mod pattern;
+mod process;
+mod results;
+mod workload;
 
-/// Runs as process 1; does not return.
+/// First argument with which this program checks our own workload under the incoming kernel.
+const RESTORE_COMMAND: &str = "workload-incoming";
+
+/// Whether this process is the guest's: init, or the workload init started. A binary that is also
+/// something else calls [`main`] if so, before it parses any argument.
+pub fn takes_over() -> bool {
+    rustix::process::getpid().is_init() || is_restore_command()
+}
+
+/// Runs the guest side; does not return. As process 1 it ends in power-off, never in an exit.
 pub fn main() -> ! {
-    std::process::exit(1)
+    if is_restore_command() {
+        std::process::exit(workload::restore_main());
+    }
+    init::main()
+}
+
+fn is_restore_command() -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == RESTORE_COMMAND)
 }

@@ -1,0 +1,221 @@
+//! Process 1 under either kernel: the order of events. It ends in power-off, whatever happens.
+
+use super::busy::LockHolder;
+use super::console::say;
+use super::workload::{self, Held};
+use super::{RESTORE_COMMAND, mounts, process, results};
+use crate::plan::{Fault, PLAN_FILE, Plan, Workload};
+use crate::result::{Command, LabResult, Outcome, Stage};
+use anyhow::{Context, Result, anyhow};
+use rustix::system::{RebootCommand, reboot};
+use std::time::Duration;
+
+const BLACKOUT: &str = "/bin/blackout";
+const STATE: &str = "/host/state";
+const KERNEL: &str = "/host/kernel";
+const INITRD: &str = "/host/initrd";
+/// What `blackout load` puts on the incoming kernel's command line, and nobody else anywhere.
+const INCOMING_MARK: &str = "blackout.run=";
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Outgoing,
+    Incoming,
+}
+
+/// Runs the lab under this kernel.
+pub fn main() -> ! {
+    std::panic::set_hook(Box::new(|panic| {
+        say(format_args!("error {panic}"));
+        power_off(1);
+    }));
+    for problem in mounts::pseudo() {
+        say(format_args!("warning {problem}"));
+    }
+    match enter() {
+        Ok(code) => power_off(code),
+        Err(error) => {
+            say(format_args!("error {error:#}"));
+            power_off(1)
+        }
+    }
+}
+
+/// What fails in here, before the shared folder is there, can only be said on the console.
+fn enter() -> Result<i32> {
+    let command_line = std::fs::read_to_string("/proc/cmdline").context("cannot read /proc/cmdline")?;
+    let side = side(&command_line);
+    say(if side == Side::Incoming { Stage::IncomingUp } else { Stage::OutgoingUp });
+    let plan = std::fs::read(PLAN_FILE).with_context(|| format!("cannot read {PLAN_FILE}"))?;
+    let plan: Plan =
+        serde_json::from_slice(&plan).with_context(|| format!("cannot understand {PLAN_FILE}"))?;
+    let (mut run, ended) = match side {
+        Side::Outgoing => {
+            mounts::share()?;
+            let mut run = Run::new(side, Stage::OutgoingUp);
+            let ended = outgoing(&mut run, &plan);
+            (run, ended)
+        }
+        Side::Incoming => incoming(&plan)?,
+    };
+    let code = run.end(ended)?;
+    mounts::drop_share();
+    Ok(code)
+}
+
+/// The init of a kernel that came by a live update is told so on its command line.
+fn side(command_line: &str) -> Side {
+    let incoming = command_line.split_ascii_whitespace().any(|word| word.starts_with(INCOMING_MARK));
+    if incoming { Side::Incoming } else { Side::Outgoing }
+}
+
+/// Returns only if the live update did not happen.
+fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
+    run.command([BLACKOUT, "arm", "--state", STATE])?;
+    run.reached(Stage::Armed);
+    if plan.fault != Some(Fault::NoImage) {
+        run.command(load_command(plan))?;
+        run.reached(Stage::Loaded);
+    }
+    let _held = start_workload(run, plan)?;
+    run.reached(Stage::WorkloadReady);
+    if plan.fault == Some(Fault::FreezeFails) {
+        workload::refuse_freeze(&plan.workload)?;
+    }
+    let _lock = (plan.fault == Some(Fault::Busy)).then(LockHolder::start).transpose()?;
+    // What the host finds if nothing is heard of the incoming kernel.
+    run.result.stage = Stage::Kexec;
+    run.result.message = "the incoming kernel left no result".into();
+    results::store(&run.result)?;
+    say(Stage::Kexec);
+    run.command([BLACKOUT, "kexec", "--state", STATE])?;
+    Err(anyhow!("`blackout kexec` came back with code 0"))
+}
+
+fn load_command(plan: &Plan) -> Vec<&str> {
+    let mut command = vec![BLACKOUT, "load", KERNEL, "--initrd", INITRD, "--state", STATE];
+    if !plan.append_incoming.is_empty() {
+        command.extend(["--append", &plan.append_incoming]);
+    }
+    if plan.stamp {
+        command.push("--stamp");
+    }
+    command
+}
+
+/// What is returned must live until the kexec.
+fn start_workload(run: &mut Run, plan: &Plan) -> Result<Option<Held>> {
+    match &plan.workload {
+        Workload::Luo(load) => workload::preserve(load, plan.fault).map(Some),
+        Workload::Custom => run.command(["/workload/outgoing"]).map(|()| None),
+    }
+}
+
+/// Restores first. The share is mounted meanwhile: it is no part of what is measured.
+fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
+    match plan.fault {
+        // The kernel panics when init exits.
+        Some(Fault::Panic) => std::process::exit(1),
+        Some(Fault::Hang) => loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        },
+        _ => {}
+    }
+    let share = std::thread::Builder::new().name("share".into()).spawn(mounts::share)?;
+    let mut run = Run::new(Side::Incoming, Stage::IncomingUp);
+    let restore: &[&str] = match plan.workload {
+        Workload::Luo(_) => &["/init", RESTORE_COMMAND],
+        Workload::Custom => &["/workload/incoming"],
+    };
+    let collect = [&[BLACKOUT, "collect", "--state", STATE, "--"], restore].concat();
+    let ended = run.command(collect);
+    if ended.is_ok() {
+        run.reached(Stage::Restored);
+    }
+    share.join().map_err(|_| anyhow!("the thread that mounts the share panicked"))??;
+    if let Some(before) = results::load() {
+        run.result.outgoing = before.outgoing;
+    }
+    Ok((run, ended))
+}
+
+/// One run as this side sees it.
+struct Run {
+    side: Side,
+    result: LabResult,
+}
+
+impl Run {
+    fn new(side: Side, stage: Stage) -> Self {
+        Run { side, result: LabResult { stage, ..results::empty() } }
+    }
+
+    fn reached(&mut self, stage: Stage) {
+        self.result.stage = stage;
+        say(stage);
+    }
+
+    /// Runs a command and keeps its record.
+    fn command<'a>(&mut self, argv: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let record = process::run(argv.into_iter().map(str::to_owned).collect());
+        let ended = process::check(&record);
+        self.records().push(record);
+        ended.map_err(|message| anyhow!(message))
+    }
+
+    fn records(&mut self) -> &mut Vec<Command> {
+        match self.side {
+            Side::Outgoing => &mut self.result.outgoing,
+            Side::Incoming => &mut self.result.incoming,
+        }
+    }
+
+    /// Writes the result; an exit code.
+    fn end(&mut self, ended: Result<()>) -> Result<i32> {
+        let code = match ended {
+            Ok(()) => {
+                self.result.outcome = Outcome::Complete;
+                self.result.message.clear();
+                0
+            }
+            Err(error) => {
+                say(format_args!("error {error:#}"));
+                self.result.message = format!("{error:#}");
+                1
+            }
+        };
+        results::store(&self.result)?;
+        Ok(code)
+    }
+}
+
+fn power_off(code: i32) -> ! {
+    rustix::fs::sync();
+    say(format_args!("{} {code}", Stage::Done));
+    // Returns only where the machine has no way to power off; the host then ends it by its deadline.
+    let _ = reboot(RebootCommand::PowerOff);
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_tells_the_side() {
+        assert!(side("console=ttyS0 blackout.run=5f quiet") == Side::Incoming);
+        assert!(side("console=ttyS0 noblackout.run=5f") == Side::Outgoing);
+    }
+
+    #[test]
+    fn the_plan_decides_what_is_loaded() {
+        let mut plan =
+            Plan { workload: Workload::Custom, stamp: false, append_incoming: String::new(), fault: None };
+        assert_eq!(load_command(&plan), [BLACKOUT, "load", KERNEL, "--initrd", INITRD, "--state", STATE]);
+        plan.stamp = true;
+        plan.append_incoming = "a=1 b".into();
+        assert_eq!(load_command(&plan)[7..], ["--append", "a=1 b", "--stamp"]);
+    }
+}

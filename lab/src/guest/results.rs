@@ -1,0 +1,37 @@
+//! The result file in the shared folder: begun under the outgoing kernel, ended under the incoming one.
+
+use super::mounts::HOST;
+use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+
+/// A result that says nothing was reached yet.
+pub fn empty() -> LabResult {
+    LabResult {
+        stage: Stage::Started,
+        outgoing: Vec::new(),
+        incoming: Vec::new(),
+        outcome: Outcome::Failed,
+        message: "the run has not ended".into(),
+    }
+}
+
+/// What the outgoing kernel's init left, or `None` if it left nothing readable.
+pub fn load() -> Option<LabResult> {
+    let bytes = fs::read(Path::new(HOST).join(RESULT_FILE)).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// Replaces the result file as one step, so that the host never reads half of it.
+///
+/// # Errors
+/// When the shared folder cannot be written.
+pub fn store(result: &LabResult) -> Result<()> {
+    let path = Path::new(HOST).join(RESULT_FILE);
+    let unfinished = path.with_extension("json.new");
+    let text = serde_json::to_vec_pretty(result)?;
+    fs::write(&unfinished, text)
+        .and_then(|()| fs::rename(&unfinished, &path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
