@@ -7,6 +7,7 @@
 //! console    stage lines on the serial console
 //! results    the result file in the shared folder
 //! workload   our own LUO client: what it preserves and how it is checked
+//! mapping    a preserved file in memory, to be checked
 //! luo        the ioctls of /dev/liveupdate
 //! pattern    content of a preserved file, known on both sides
 //! busy       a planted fault: somebody else holds the kexec lock
@@ -15,6 +16,7 @@ mod busy;
 mod console;
 mod init;
 mod luo;
+mod mapping;
 mod mounts;
 mod pattern;
 mod process;

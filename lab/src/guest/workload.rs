@@ -4,7 +4,8 @@
 
 use super::console::say;
 use super::luo::{DEVICE, Orchestrator, Session};
-use super::pattern::{PAGE_BYTES, Pattern, mix};
+use super::mapping::Mapping;
+use super::pattern::{Mismatch, PAGE_BYTES, Pattern, mix};
 use crate::plan::{Fault, Luo, PLAN_FILE, Plan, Workload};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -18,7 +19,7 @@ use std::path::Path;
 pub const LAB_DEVICE: &str = "/dev/lab_luo";
 /// Token of the driver's one file, in the first session: above those of any memfd there.
 const LAB_TOKEN: u64 = 0x1ab << 32;
-/// Pages read or written at once.
+/// Bytes written at once: whole pages.
 const CHUNK_BYTES: usize = 16 * PAGE_BYTES;
 
 /// What must stay open until the kexec: closing a session gives its preservations up.
@@ -76,9 +77,8 @@ fn restore(load: &Luo) -> Result<()> {
     let orchestrator = open_orchestrator()?;
     let sessions = (0..load.sessions).map(|session| Restored::retrieve(&orchestrator, session, load));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
-    let mut buffer = vec![0; CHUNK_BYTES];
     for session in &sessions {
-        session.check(load.file_bytes, &mut buffer)?;
+        session.check(load.file_bytes)?;
     }
     for session in &sessions {
         session.session.finish().with_context(|| format!("cannot finish session `{}`", session.name))?;
@@ -114,9 +114,9 @@ impl Restored {
         Ok(Restored { name, session, memfds, register })
     }
 
-    fn check(&self, size: u64, buffer: &mut [u8]) -> Result<()> {
+    fn check(&self, size: u64) -> Result<()> {
         for (token, file) in &self.memfds {
-            check_memfd(file, *token, size, buffer)
+            check_memfd(file, *token, size)
                 .with_context(|| format!("session `{}`, token {token:#x}", self.name))?;
         }
         match &self.register {
@@ -168,24 +168,17 @@ fn fill(mut file: &File, token: u64, size: u64) -> Result<()> {
     Ok(())
 }
 
-fn check_memfd(file: &File, token: u64, size: u64, buffer: &mut [u8]) -> Result<()> {
+fn check_memfd(file: &File, token: u64, size: u64) -> Result<()> {
     let found = file.metadata()?.len();
     ensure!(found == size, "the file has {found} bytes, not {size}");
-    let pattern = Pattern::new(token);
-    for (page, length) in chunks(size) {
-        let chunk = buffer.get_mut(..length).unwrap_or_default();
-        let offset = page.saturating_mul(PAGE_BYTES as u64);
-        file.read_exact_at(chunk, offset).with_context(|| format!("cannot read at offset {offset:#x}"))?;
-        if let Some(wrong) = pattern.mismatch(page, chunk) {
-            bail!(
-                "the byte at offset {:#x} is {:#04x}, not {:#04x}",
-                wrong.offset,
-                wrong.found,
-                wrong.expected
-            );
+    // SAFETY: of that size, and held by this process and by the kernel's LUO, which leaves it alone.
+    let content = unsafe { Mapping::new(file, usize::try_from(size)?) }.context("cannot map the file")?;
+    match Pattern::new(token).mismatch(0, &content) {
+        None => Ok(()),
+        Some(Mismatch { offset, found, expected }) => {
+            bail!("the byte at offset {offset:#x} is {found:#04x}, not {expected:#04x}")
         }
     }
-    Ok(())
 }
 
 /// First page and length in bytes of each chunk of a file.
@@ -241,15 +234,15 @@ mod tests {
     #[test]
     fn a_filled_file_checks_and_a_flipped_byte_is_named() {
         for size in [0, 1, 4095, 4096, CHUNK_BYTES as u64, CHUNK_BYTES as u64 + 4097] {
-            let (file, mut buffer) = (memfd(), vec![0; CHUNK_BYTES]);
+            let file = memfd();
             fill(&file, 7, size).unwrap();
-            check_memfd(&file, 7, size, &mut buffer).unwrap();
-            assert!(check_memfd(&file, 7, size + 1, &mut buffer).is_err());
+            check_memfd(&file, 7, size).unwrap();
+            assert!(check_memfd(&file, 7, size + 1).is_err());
             // Two patterns may agree in a single byte, not in a page.
-            assert_eq!(check_memfd(&file, 8, size, &mut buffer).is_err(), size >= 4095);
+            assert_eq!(check_memfd(&file, 8, size).is_err(), size >= 4095);
             if size > 0 {
                 flip_a_byte(&file, size - 1).unwrap();
-                let error = check_memfd(&file, 7, size, &mut buffer).unwrap_err().to_string();
+                let error = check_memfd(&file, 7, size).unwrap_err().to_string();
                 assert!(error.contains(&format!("offset {:#x} ", size - 1)), "{error}");
             }
         }
