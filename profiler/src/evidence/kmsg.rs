@@ -16,7 +16,10 @@ const MAX_CALLER: usize = 32;
 pub struct KmsgLine {
     /// Sequence number; counts every line since boot.
     pub seq: u64,
-    /// Time, microseconds of `local_clock()`; 0 before the kernel knows its TSC.
+    /// Time, microseconds of `local_clock()`; 0 before the kernel has one.
+    ///
+    /// It can step back once: from 44000 (jiffies) to 313 where the TSC took over, seen in a boot of
+    /// Linux 7.3.4 that had to calibrate it. With `tsc_early_khz=` it does not.
     pub ts_us: u64,
     /// Severity, 0 (emergency) to 7 (debug).
     pub level: u8,

@@ -20,6 +20,8 @@ mod bytes;
 pub mod carrier;
 pub mod facts;
 pub mod format;
+#[cfg(test)]
+mod kernel_tests;
 pub mod kmsg;
 pub mod page;
 pub mod probe_record;
