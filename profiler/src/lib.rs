@@ -6,13 +6,17 @@
 //! catalogue   which probes and phases exist (data files)
 //! recording   the file: frames of raw evidence, written as they happen
 //! evidence    raw bytes of the kernel -> typed records (total decoders)
+//! kexec       what the kexec is given: command line, stamped image (pure)
 //! clock       anchors -> one tick axis, with error bounds
 //! timeline    records -> spans, milestones, phases (pure)
 //! report      the one `Report` value and its renderers
 //! ```
+pub mod agent;
 pub mod catalogue;
 pub mod clock;
 pub mod evidence;
+pub mod kexec;
 pub mod recording;
 pub mod report;
+pub mod stitch;
 pub mod timeline;
