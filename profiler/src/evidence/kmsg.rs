@@ -18,8 +18,9 @@ pub struct KmsgLine {
     pub seq: u64,
     /// Time, microseconds of `local_clock()`; 0 before the kernel has one.
     ///
-    /// It can step back once: from 44000 (jiffies) to 313 where the TSC took over, seen in a boot of
-    /// Linux 7.3.4 that had to calibrate it. With `tsc_early_khz=` it does not.
+    /// It is not monotonic. Seen with Linux 7.3.4 in QEMU: from 44000 (jiffies) back to 313 where the
+    /// TSC took over, unless `tsc_early_khz=` was given; 0 or too little in a line that a secondary CPU
+    /// wrote while it was brought up.
     pub ts_us: u64,
     /// Severity, 0 (emergency) to 7 (debug).
     pub level: u8,
