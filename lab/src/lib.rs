@@ -1,16 +1,38 @@
 //! A real live update in a virtual machine: the host side that builds and runs it, and the guest side
 //! that is init of both kernels.
 //!
-//! Host, in the order of a run:
+//! The host side, in the order of a run:
 //!
 //! ```text
-//! packages    which of the system's packages a step needs
-//! apt kernel kernel_build   kernel sources from the machine's own mirror, built and cached
-//! binaries selftest         static programs for the guest
+//! cli                       options, exit codes
+//! packages                  which of the system's packages a step needs
+//! sources apt               the machine's own mirror, and kernel sources from it
+//! kernel kernel_build       the kernels, built and cached
+//! selftest binaries         static programs for the guest
 //! cpio initramfs            what both kernels boot into
 //! accel qemu watch          the virtual machine, and what its console says
-//! run                       one live update, its recording and its reports
+//! run reports               one live update and its results
+//! cache exec progress       used by all
+//! plan result               what host and guest tell each other
 //! ```
+pub mod accel;
+pub mod apt;
+pub mod binaries;
+pub mod cache;
+pub mod cli;
+pub mod cpio;
+pub mod exec;
 pub mod guest;
+pub mod initramfs;
+pub mod kernel;
+pub mod kernel_build;
+pub mod packages;
 pub mod plan;
+pub mod progress;
+pub mod qemu;
+pub mod reports;
 pub mod result;
+pub mod run;
+pub mod selftest;
+pub mod sources;
+pub mod watch;

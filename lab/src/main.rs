@@ -1,7 +1,10 @@
-//! `blackout-lab`: init when it is process 1, the command line otherwise.
+//! `blackout-lab`: init of the lab's guest when it is process 1, the command line otherwise.
 
-fn main() {
-    if std::process::id() == 1 {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if lab::guest::takes_over() {
         lab::guest::main()
     }
+    lab::cli::main()
 }

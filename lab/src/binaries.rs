@@ -1,0 +1,49 @@
+//! The programs of this workspace, built static for the guest.
+
+use crate::exec;
+use crate::packages;
+use crate::progress::Progress;
+use anyhow::{Context, Result};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// Static builds for the guest; they run on the host as well.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// This program: init of both kernels.
+    pub lab: PathBuf,
+    /// The profiler.
+    pub blackout: PathBuf,
+}
+
+/// Builds them in a target folder of their own, so that the user's builds are not disturbed.
+///
+/// # Errors
+/// When a package is missing or the build fails.
+pub fn build() -> Result<Binaries> {
+    packages::require("building static programs", packages::STATIC)?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = workspace.canonicalize().context("the lab builds from its checkout, which is gone")?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
+    let target = target.join("lab");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What an outer cargo set for its own build is not meant for this one.
+    for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"] {
+        command.env_remove(name);
+    }
+    command
+        .current_dir(&workspace)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .args(["build", "--release", "--locked", "--target", TARGET, "-p", "profiler", "-p", "lab", "--bins"])
+        .arg("--target-dir")
+        .arg(&target);
+    let log = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
+    let mut progress = Progress::start("building blackout for the guest");
+    exec::logged(&mut command, log.path(), &mut progress)?;
+    progress.done();
+    let dir = target.join(TARGET).join("release");
+    Ok(Binaries { lab: dir.join("blackout-lab"), blackout: dir.join("blackout") })
+}

@@ -1,0 +1,253 @@
+//! The command line of `cargo lab`.
+
+use crate::cache::Cache;
+use crate::kernel::{self, Kernel, Request};
+use crate::plan::{Fault, Luo, Plan, Workload};
+use crate::qemu::Accel;
+use crate::reports::{self, Reported};
+use crate::run::Lab;
+use crate::{accel, binaries, initramfs, packages, selftest};
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// One real live update in a virtual machine, measured.
+///
+/// Without options: the newest kernel source of the machine's own Debian mirror is built (once, some minutes)
+/// and a live update from that kernel to itself is run, with memfds preserved across it.
+#[derive(Debug, Parser)]
+#[command(name = "cargo lab", version)]
+struct Options {
+    /// Kernel image (bzImage) for both sides
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["kernel_src", "from", "to"])]
+    kernel: Option<PathBuf>,
+    /// Kernel source tree to build, for both sides; it is not written to
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["from", "to"])]
+    kernel_src: Option<PathBuf>,
+    /// Outgoing kernel: an image, a source tree, or a version of the mirror such as 7.2
+    #[arg(long, value_name = "KERNEL")]
+    from: Option<Request>,
+    /// Incoming kernel, likewise
+    #[arg(long, value_name = "KERNEL")]
+    to: Option<Request>,
+    /// Memory of the virtual machine
+    #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = size)]
+    memory: u64,
+    /// Virtual CPUs
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
+    cpus: u32,
+    /// Live updates to run, one after the other
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    /// Stamp the incoming kernel's image, which splits the dark stretch
+    #[arg(long)]
+    stamp: bool,
+    /// LUO sessions preserved
+    #[arg(long, default_value_t = 2)]
+    sessions: u32,
+    /// Memfds preserved in each session
+    #[arg(long, default_value_t = 4)]
+    files: u32,
+    /// Size of each memfd
+    #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = size)]
+    file_size: u64,
+    /// A workload of your own: a folder with the programs `outgoing` and `incoming`; or `selftest:NAME`, one
+    /// of the kernel's, such as luo_kexec_simple or luo_multi_session
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["sessions", "files", "file_size"])]
+    workload: Option<String>,
+    /// Appended to the incoming kernel's command line
+    #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
+    append: String,
+    /// Plant a fault: no-image, busy, freeze-fails, panic, hang, unpreserved, corrupted, no-flight-recorder,
+    /// rejected-flight-recorder
+    #[arg(long, value_name = "NAME", value_parser = fault)]
+    fault: Option<Fault>,
+    /// What runs the guest; `auto` is KVM if a trial shows that it works, else emulation
+    #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
+    accel: AccelChoice,
+    /// Seconds of silence after which the guest is taken to hang
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
+    timeout: u64,
+    /// Folder for the recording and the reports [default: a new one in the cache; the last 20 are kept]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Keep the folder shared with the guest, as `share` beside the results
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum AccelChoice {
+    Auto,
+    Tcg,
+    Kvm,
+}
+
+/// Runs the command line. Exit codes: 0 all live updates came through, 1 error, 2 usage or missing packages.
+pub fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            let usage = error.chain().any(|cause| cause.is::<packages::Missing>() || cause.is::<Usage>());
+            ExitCode::from(if usage { 2 } else { 1 })
+        }
+    }
+}
+
+/// Options that do not go together.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(&'static str);
+
+/// Whether all live updates came through.
+fn run(options: &Options) -> Result<bool> {
+    let plan = plan(options)?;
+    let cache = Cache::open()?;
+    packages::require("the virtual machine", packages::QEMU)?;
+    let (outgoing, incoming) = kernels(&cache, options)?;
+    let workload = workload(&cache, options, &incoming)?;
+    let binaries = binaries::build()?;
+    let accel = match options.accel {
+        AccelChoice::Auto => accel::choose(&cache, &outgoing.image)?,
+        AccelChoice::Tcg => Accel::Tcg,
+        AccelChoice::Kvm => Accel::Kvm,
+    };
+    let out = out_dir(&cache, options)?;
+    let lab = Lab {
+        initrd: initramfs::build(&binaries, &plan, workload.as_deref())?,
+        outgoing,
+        incoming,
+        plan,
+        accel,
+        cpus: options.cpus,
+        memory_bytes: options.memory,
+        timeout: Duration::from_secs(options.timeout),
+        out,
+    };
+    let scratch = cache.temporary()?;
+    let share = if options.keep { lab.out.join("share") } else { scratch.path().join("share") };
+    let mut runs = Vec::new();
+    for number in 1..=options.runs {
+        let suffix = if options.runs == 1 { String::new() } else { format!("-{number}") };
+        let finished = lab.run(&suffix, &share)?;
+        runs.push(Reported::make(&lab, &suffix, finished, &binaries.blackout)?);
+    }
+    eprintln!("lab: results are in {}", lab.out.display());
+    std::io::stdout()
+        .write_all(reports::output(&runs, options.json).as_bytes())
+        .context("cannot write the report")?;
+    Ok(runs.iter().all(Reported::complete))
+}
+
+fn plan(options: &Options) -> Result<Plan> {
+    let mut append = options.append.clone();
+    if options.fault == Some(Fault::RejectedFlightRecorder) {
+        if options.cpus < 2 {
+            bail!(Usage("--fault rejected-flight-recorder needs --cpus 2 or more"));
+        }
+        // The ring is laid out by CPU: with another number it does not fit (ring_buffer.c, rb_meta_init, 7.3).
+        append.push_str(" nr_cpus=1");
+    }
+    let workload = match options.workload {
+        Some(_) => Workload::Custom,
+        None => Workload::Luo(Luo {
+            sessions: options.sessions,
+            files: options.files,
+            file_bytes: options.file_size,
+        }),
+    };
+    Ok(Plan { workload, stamp: options.stamp, append_incoming: append.trim().into(), fault: options.fault })
+}
+
+fn kernels(cache: &Cache, options: &Options) -> Result<(Kernel, Kernel)> {
+    let both = options.kernel.clone().map(Request::Image).or(options.kernel_src.clone().map(Request::Tree));
+    let side = |side: &Option<Request>| both.clone().or(side.clone()).unwrap_or(Request::Newest);
+    let (from, to) = (side(&options.from), side(&options.to));
+    let outgoing = kernel::resolve(cache, &from)?;
+    let incoming = if from == to { outgoing.clone() } else { kernel::resolve(cache, &to)? };
+    Ok((outgoing, incoming))
+}
+
+fn workload(cache: &Cache, options: &Options, incoming: &Kernel) -> Result<Option<PathBuf>> {
+    let Some(workload) = &options.workload else {
+        return Ok(None);
+    };
+    let Some(name) = workload.strip_prefix("selftest:") else {
+        packages::require("a workload of your own", packages::SHELL)?;
+        return Ok(Some(workload.into()));
+    };
+    match &incoming.source {
+        Some(source) => selftest::build(cache, source, name).map(Some),
+        None => bail!(Usage("a selftest is built from the kernel's source: use it without --kernel IMAGE")),
+    }
+}
+
+fn out_dir(cache: &Cache, options: &Options) -> Result<PathBuf> {
+    let Some(out) = &options.out else {
+        return cache.new_run();
+    };
+    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    Path::new(out).canonicalize().with_context(|| format!("folder {}", out.display()))
+}
+
+/// Reads a size in bytes, with K, M or G for powers of 1024.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| "not a size such as 4M".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
+}
+
+fn fault(text: &str) -> Result<Fault, serde_json::Error> {
+    serde_json::from_value(serde_json::Value::String(text.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Options {
+        Options::try_parse_from(["lab"].iter().chain(arguments)).unwrap()
+    }
+
+    #[test]
+    fn options_are_consistent() {
+        use clap::CommandFactory;
+        Options::command().debug_assert();
+        assert!(Options::try_parse_from(["lab", "--kernel", "a", "--from", "7.3"]).is_err());
+        assert!(Options::try_parse_from(["lab", "--fault", "none"]).is_err());
+        assert!(Options::try_parse_from(["lab", "--workload", "d", "--files", "3"]).is_err());
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!((size("4M"), size("2g"), size("12")), (Ok(4 << 20), Ok(2 << 30), Ok(12)));
+        for wrong in ["", "M", "4T", "-1", "99999999999G", "4é"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_plan_follows_the_options() {
+        let luo = Luo { sessions: 3, files: 4, file_bytes: 1024 };
+        let plan_of = |arguments: &[&str]| plan(&parse(arguments));
+        assert_eq!(plan_of(&["--sessions", "3", "--file-size", "1K"]).unwrap().workload, Workload::Luo(luo));
+        let rejected = ["--fault", "rejected-flight-recorder", "--append", "x=1"];
+        assert_eq!(plan_of(&rejected).unwrap().append_incoming, "x=1 nr_cpus=1");
+        let error = plan_of(&[rejected.as_slice(), &["--cpus", "1"]].concat()).unwrap_err();
+        assert!(error.is::<Usage>());
+    }
+}

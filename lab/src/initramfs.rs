@@ -1,0 +1,111 @@
+//! What both kernels boot into: init, the profiler, the plan and the workload.
+
+use crate::binaries::Binaries;
+use crate::cpio::Archive;
+use crate::exec;
+use crate::packages::BUSYBOX;
+use crate::plan::{PLAN_FILE, Plan};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Builds the initramfs, with a shell only if there is a `workload` folder that may want one.
+///
+/// # Errors
+/// When a file cannot be read or does not fit the format.
+pub fn build(binaries: &Binaries, plan: &Plan, workload: Option<&Path>) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for dir in ["bin", "dev", "host", "proc", "run", "sys", "tmp"] {
+        archive.directory(dir)?;
+    }
+    archive.file("init", 0o755, &read(&binaries.lab)?)?;
+    archive.file("bin/blackout", 0o755, &read(&binaries.blackout)?)?;
+    archive.file(PLAN_FILE, 0o644, &serde_json::to_vec(plan)?)?;
+    if let Some(workload) = workload {
+        add_busybox(&mut archive)?;
+        for half in ["outgoing", "incoming"] {
+            if !workload.join(half).is_file() {
+                bail!("the workload {} has no program `{half}`", workload.display());
+            }
+        }
+        add_tree(&mut archive, workload, "workload")?;
+    }
+    Ok(archive.finish())
+}
+
+/// Adds a static busybox and its applets, if the system has one.
+fn add_busybox(archive: &mut Archive) -> Result<()> {
+    let Some(path) = BUSYBOX.iter().map(Path::new).find(|path| path.is_file()) else {
+        return Ok(());
+    };
+    let program = read(path)?;
+    // Debian's `busybox` package has a dynamic one, which cannot run in the guest.
+    if program.windows(8).any(|bytes| bytes == b"ld-linux") {
+        return Ok(());
+    }
+    archive.file("bin/busybox", 0o755, &program)?;
+    for applet in exec::output(Command::new(path).arg("--list"))?.lines() {
+        if applet != "busybox" {
+            archive.symlink(&format!("bin/{applet}"), "busybox")?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds `dir` and what is below it, in the order of its names.
+fn add_tree(archive: &mut Archive, dir: &Path, name: &str) -> Result<()> {
+    archive.directory(name)?;
+    let entries = fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
+    let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths {
+        let Some(leaf) = path.file_name().and_then(|leaf| leaf.to_str()) else {
+            bail!("{} has a name that is not UTF-8", path.display());
+        };
+        let name = format!("{name}/{leaf}");
+        let metadata = path.symlink_metadata().with_context(|| format!("cannot read {}", path.display()))?;
+        if metadata.is_symlink() {
+            let target = fs::read_link(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            archive.symlink(&name, &target.to_string_lossy())?;
+        } else if metadata.is_dir() {
+            add_tree(archive, &path, &name)?;
+        } else if metadata.is_file() {
+            archive.file(&name, metadata.permissions().mode(), &read(&path)?)?;
+        } else {
+            bail!("{} is neither a file, a folder nor a link", path.display());
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Workload;
+
+    fn plan() -> Plan {
+        Plan { workload: Workload::Custom, stamp: false, append_incoming: String::new(), fault: None }
+    }
+
+    #[test]
+    fn a_workload_needs_both_halves() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("program"), "x").unwrap();
+        fs::write(dir.path().join("outgoing"), "x").unwrap();
+        let program = dir.path().join("program");
+        let binaries = Binaries { lab: program.clone(), blackout: program };
+        let error = build(&binaries, &plan(), Some(dir.path())).unwrap_err().to_string();
+        assert!(error.contains("`incoming`"), "{error}");
+        fs::write(dir.path().join("incoming"), "y").unwrap();
+        let bytes = build(&binaries, &plan(), Some(dir.path())).unwrap();
+        let has = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
+        assert!(has(b"\0\0workload/incoming\0") || has(b"workload/incoming\0"));
+        assert!(has(b"lab.json\0") && has(b"bin/blackout\0"));
+    }
+}

@@ -1,0 +1,361 @@
+//! From what the user asked for to a kernel image: given, built from a tree, or from the mirror's package.
+
+use crate::apt::{Apt, SourcePackage};
+use crate::cache::Cache;
+use crate::exec;
+use crate::kernel_build::{self, DRIVER, FRAGMENT};
+use crate::packages;
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How long the answer to "which is the newest" is good for, seconds.
+const RESOLUTION_TTL_S: u64 = 24 * 3600;
+/// Part of a kernel's key: raise it when the way kernels are built changes.
+const RECIPE: u8 = 1;
+
+/// A kernel as the user names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The newest source package of the mirror.
+    Newest,
+    /// A source package of the mirror by its series, such as `7.3`.
+    Series(String),
+    /// A bzImage.
+    Image(PathBuf),
+    /// A source tree.
+    Tree(PathBuf),
+}
+
+/// Text that names no kernel.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is neither a kernel image, nor a source folder, nor a version such as 7.3")]
+pub struct NoKernel(String);
+
+impl FromStr for Request {
+    type Err = NoKernel;
+
+    fn from_str(text: &str) -> Result<Self, NoKernel> {
+        let path = Path::new(text);
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        if path.is_dir() {
+            Ok(Self::Tree(path.into()))
+        } else if path.is_file() {
+            Ok(Self::Image(path.into()))
+        } else if text == "newest" {
+            Ok(Self::Newest)
+        } else if text.split('.').count() == 2 && text.split('.').all(is_number) {
+            Ok(Self::Series(text.into()))
+        } else {
+            Err(NoKernel(text.into()))
+        }
+    }
+}
+
+/// A kernel ready to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The bzImage.
+    pub image: PathBuf,
+    /// Its release, such as `7.3.4`.
+    pub release: String,
+    /// Its source tree, when the lab knows it.
+    pub source: Option<PathBuf>,
+}
+
+/// Gets, and builds if need be, the kernel of `request`.
+///
+/// # Errors
+/// When the image is none, a source cannot be had, or the build fails.
+pub fn resolve(cache: &Cache, request: &Request) -> Result<Kernel> {
+    match request {
+        Request::Image(image) => kernel(image.clone(), None),
+        Request::Tree(tree) => from_tree(cache, tree),
+        Request::Newest => from_package(cache, None),
+        Request::Series(series) => from_package(cache, Some(series)),
+    }
+}
+
+fn kernel(image: PathBuf, source: Option<PathBuf>) -> Result<Kernel> {
+    let bytes = fs::read(&image).with_context(|| format!("cannot read the kernel {}", image.display()))?;
+    let Some(release) = release(&bytes) else {
+        bail!("{} is no x86 kernel image (bzImage)", image.display());
+    };
+    Ok(Kernel { image, release, source })
+}
+
+/// The release in a bzImage's header (Documentation/arch/x86/boot.rst, `kernel_version`).
+pub fn release(image: &[u8]) -> Option<String> {
+    if image.get(0x202..0x206)? != b"HdrS" {
+        return None;
+    }
+    let offset = u16::from_le_bytes(image.get(0x20e..0x210)?.try_into().ok()?);
+    let text = image.get(usize::from(offset).checked_add(0x200)?..)?;
+    let word: Vec<u8> = text.iter().copied().take(64).take_while(u8::is_ascii_graphic).collect();
+    String::from_utf8(word).ok().filter(|word| !word.is_empty())
+}
+
+/// The tree is the user's: built elsewhere and never written to. The objects stay, for the next build.
+fn from_tree(cache: &Cache, tree: &Path) -> Result<Kernel> {
+    let tree = tree.canonicalize().with_context(|| format!("kernel source {}", tree.display()))?;
+    if !tree.join("Kbuild").is_file() || !tree.join("arch/x86").is_dir() {
+        bail!("{} is no kernel source tree", tree.display());
+    }
+    let name = format!("tree-{}", fingerprint(&[tree.as_os_str().as_encoded_bytes()]));
+    let _lock = cache.lock(&name)?;
+    let objects = cache.dir(format!("build/{name}"))?;
+    let log = objects.join("lab-build.log");
+    let _ = fs::remove_file(&log);
+    let image = kernel_build::build(&format!("the kernel in {}", tree.display()), &tree, &objects, &log)?;
+    kernel(image, Some(tree))
+}
+
+fn from_package(cache: &Cache, series: Option<&str>) -> Result<Kernel> {
+    let mut mirror = Mirror { cache, apt: None };
+    let package = mirror.resolve(series)?;
+    let key = key(&package);
+    let published = cache.path(format!("kernels/{key}"));
+    let source = source_path(cache, &package);
+    if !published.is_dir() {
+        let _lock = cache.lock("kernels")?;
+        if !published.is_dir() {
+            mirror.unpack(&package)?;
+            kernel_build::add_driver(&source)?;
+            publish(cache, &package, &key, &source)?;
+        }
+    }
+    kernel(published.join("bzImage"), Some(source).filter(|source| source.is_dir()))
+}
+
+/// Builds, and moves the result into place in one step. The objects (2 GB) are then of no more use: another
+/// build has another key. After a failure they stay, so that the next try goes on from there.
+fn publish(cache: &Cache, package: &SourcePackage, key: &str, source: &Path) -> Result<()> {
+    let objects = cache.dir(format!("build/{key}"))?;
+    let log = objects.join("lab-build.log");
+    let title = format!("{} {}", package.name, package.version);
+    kernel_build::build(&title, source, &objects, &log)?;
+    let staging = cache.temporary()?;
+    for (from, to) in [
+        (kernel_build::IMAGE, "bzImage"),
+        (".config", "config"),
+        ("System.map", "System.map"),
+        ("lab-build.log", "build.log"),
+        ("include/config/kernel.release", "release"),
+    ] {
+        let from = objects.join(from);
+        let copied = fs::copy(&from, staging.path().join(to));
+        copied.with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    cache.dir("kernels")?;
+    let published = cache.path(format!("kernels/{key}"));
+    let staged = staging.keep();
+    fs::rename(&staged, &published).with_context(|| format!("cannot create {}", published.display()))?;
+    fs::remove_dir_all(&objects).with_context(|| format!("cannot remove {}", objects.display()))
+}
+
+/// The mirror, asked only when the cache does not know.
+struct Mirror<'a> {
+    cache: &'a Cache,
+    apt: Option<Apt>,
+}
+
+/// What a request came to, and when.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Resolution {
+    package: SourcePackage,
+    /// Seconds since 1970.
+    at: u64,
+}
+
+impl Mirror<'_> {
+    fn apt(&mut self) -> Result<&Apt> {
+        match &mut self.apt {
+            Some(apt) => Ok(apt),
+            none => Ok(none.insert(Apt::update(self.cache)?)),
+        }
+    }
+
+    /// The package for `series`: as remembered for a day; after that as the mirror says; or, when it
+    /// cannot be reached, as remembered for longer.
+    fn resolve(&mut self, series: Option<&str>) -> Result<SourcePackage> {
+        let request = series.unwrap_or("newest");
+        let known = self.remembered().remove(request).filter(|known| self.have(&known.package));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if let Some(known) = &known
+            && now.saturating_sub(known.at) < RESOLUTION_TTL_S
+        {
+            return Ok(known.package.clone());
+        }
+        let asked = self.cache.lock("apt").and_then(|_lock| self.apt()?.find(series));
+        match (asked, known) {
+            (Ok(package), _) => {
+                self.remember(request, Resolution { package: package.clone(), at: now })?;
+                Ok(package)
+            }
+            (Err(error), Some(known)) => {
+                let SourcePackage { name, version } = &known.package;
+                eprintln!(
+                    "lab: the mirror gave no answer; going on with {name} {version} of the cache: {error:#}"
+                );
+                Ok(known.package)
+            }
+            (Err(error), None) => Err(error.context(format!("no source for the {request} kernel"))),
+        }
+    }
+
+    /// Whether a kernel of this package can be had without the mirror.
+    fn have(&self, package: &SourcePackage) -> bool {
+        self.cache.path(format!("kernels/{}", key(package))).is_dir()
+            || source_path(self.cache, package).is_dir()
+    }
+
+    /// A file that cannot be read counts as none: the mirror is asked again.
+    fn remembered(&self) -> BTreeMap<String, Resolution> {
+        let text = fs::read(self.cache.path("resolved.json")).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    fn remember(&self, request: &str, resolution: Resolution) -> Result<()> {
+        let mut all = self.remembered();
+        all.insert(request.into(), resolution);
+        let path = self.cache.path("resolved.json");
+        fs::write(&path, serde_json::to_vec_pretty(&all)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// Downloads and unpacks the source of `package` unless that was done. The package file is then removed:
+    /// the tree has all of it.
+    fn unpack(&mut self, package: &SourcePackage) -> Result<()> {
+        let target = source_path(self.cache, package);
+        if target.is_dir() {
+            return Ok(());
+        }
+        packages::require("unpacking the kernel source", packages::UNPACK)?;
+        let staging = self.cache.temporary()?;
+        let deb = self.apt()?.download(package, staging.path())?;
+        let mut progress = Progress::start(format!("unpacking {} {}", package.name, package.version));
+        let log = staging.path().join("log");
+        let unpacked = staging.path().join("package");
+        exec::logged(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked), &log, &mut progress)?;
+        let tarball = unpacked.join(format!("usr/src/{}.tar.xz", package.name));
+        let tree = staging.path().join("tree");
+        fs::create_dir(&tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        let mut tar = Command::new("tar");
+        tar.arg("-xJf").arg(&tarball).args(["--strip-components=1", "-C"]).arg(&tree);
+        exec::logged(&mut tar, &log, &mut progress)?;
+        self.cache.dir("src")?;
+        fs::rename(&tree, &target).with_context(|| format!("cannot create {}", target.display()))?;
+        progress.done();
+        self.remove_superseded(package)
+    }
+
+    /// Removes the trees (1.8 GB each) of other versions of the same package.
+    fn remove_superseded(&self, package: &SourcePackage) -> Result<()> {
+        let current = source_path(self.cache, package);
+        let prefix = format!("{}_", package.name);
+        for entry in fs::read_dir(self.cache.path("src")).context("cannot list the cached sources")?.flatten()
+        {
+            let path = entry.path();
+            if path != current && entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn source_path(cache: &Cache, package: &SourcePackage) -> PathBuf {
+    cache.path(format!("src/{}", file_name(package)))
+}
+
+/// The kernel's build takes no spaces or colons in paths; a version may hold a colon.
+fn file_name(package: &SourcePackage) -> String {
+    let name = format!("{}_{}", package.name, package.version);
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || ".+-_".contains(c) { c } else { '-' }).collect()
+}
+
+/// Names the kernel built from `package` with this program's configuration, driver and recipe.
+fn key(package: &SourcePackage) -> String {
+    let parts = [package.version.as_bytes(), FRAGMENT.as_bytes(), DRIVER.as_bytes(), &[RECIPE]];
+    format!("{}-{}", file_name(package), fingerprint(&parts))
+}
+
+/// FNV-1a, 64 bits: names files, guards nothing.
+fn fingerprint(parts: &[&[u8]]) -> String {
+    // The separator keeps ("ab", "c") and ("a", "bc") apart.
+    let bytes = parts.iter().flat_map(|part| part.iter().copied().chain([0xff]));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_is_a_version_or_a_path_that_exists() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("bzImage");
+        fs::write(&image, "").unwrap();
+        let parse = |text: &str| text.parse::<Request>();
+        assert_eq!(parse("7.3").unwrap(), Request::Series("7.3".into()));
+        assert_eq!(parse("newest").unwrap(), Request::Newest);
+        assert_eq!(parse(image.to_str().unwrap()).unwrap(), Request::Image(image));
+        assert_eq!(parse(dir.path().to_str().unwrap()).unwrap(), Request::Tree(dir.path().into()));
+        for wrong in ["7", "7.3.4", "7.", "v7.3", "", "/no/such/file"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn release_is_read_from_the_header() {
+        let mut image = vec![0; 0x400];
+        image[0x202..0x206].copy_from_slice(b"HdrS");
+        image[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
+        assert_eq!(release(&image), None);
+        image[0x300..0x310].copy_from_slice(b"7.3.4 (blackout@");
+        assert_eq!(release(&image).as_deref(), Some("7.3.4"));
+    }
+
+    #[test]
+    fn the_key_depends_on_the_version() {
+        let package =
+            |version: &str| SourcePackage { name: "linux-source-7.3".into(), version: version.into() };
+        let one = key(&package("1:7.3.4-1~bpo13+1"));
+        assert!(one.starts_with("linux-source-7.3_1-7.3.4-1-bpo13+1-"), "{one}");
+        assert_ne!(one, key(&package("1-7.3.4-1~bpo13+1")));
+    }
+
+    #[test]
+    fn what_is_known_and_cached_needs_no_mirror() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path()).unwrap();
+        let package = SourcePackage { name: "linux-source-9.9".into(), version: "9.9.1-1".into() };
+        let mut mirror = Mirror { cache: &cache, apt: None };
+        mirror.remember("newest", Resolution { package: package.clone(), at: u64::MAX }).unwrap();
+        cache.dir(format!("kernels/{}", key(&package))).unwrap();
+        assert_eq!(mirror.resolve(None).unwrap(), package);
+        assert!(mirror.apt.is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_an_image_or_not(mut image in proptest::collection::vec(any::<u8>(), 0..0x500)) {
+            if let Some(magic) = image.get_mut(0x202..0x206) {
+                magic.copy_from_slice(b"HdrS");
+            }
+            if let Some(text) = release(&image) {
+                prop_assert!(!text.chars().any(char::is_control));
+            }
+        }
+    }
+}

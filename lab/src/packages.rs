@@ -1,0 +1,128 @@
+//! Which of the system's packages a step needs, and getting them.
+
+use crate::exec;
+use crate::progress::Progress;
+use anyhow::{Context, Result};
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Something a step needs from the system, and the Debian package that has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Need {
+    found_by: FoundBy,
+    package: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum FoundBy {
+    /// A program in `$PATH`.
+    Program(&'static str),
+    /// A file at one of these paths.
+    File(&'static [&'static str]),
+}
+
+const fn program(name: &'static str, package: &'static str) -> Need {
+    Need { found_by: FoundBy::Program(name), package }
+}
+
+const fn file(paths: &'static [&'static str], package: &'static str) -> Need {
+    Need { found_by: FoundBy::File(paths), package }
+}
+
+/// For unpacking a kernel source package.
+pub const UNPACK: &[Need] = &[program("dpkg-deb", "dpkg"), program("tar", "tar"), program("xz", "xz-utils")];
+/// For building a kernel with `kernel.config`.
+pub const KERNEL: &[Need] = &[
+    program("make", "make"),
+    program("gcc", "gcc"),
+    file(&["/usr/include/stdio.h"], "libc6-dev"),
+    program("flex", "flex"),
+    program("bison", "bison"),
+    program("bc", "bc"),
+    program("zstd", "zstd"),
+    program("pahole", "dwarves"),
+    file(&["/usr/include/gelf.h"], "libelf-dev"),
+];
+/// For building static programs for the guest.
+pub const STATIC: &[Need] = &[
+    program("gcc", "gcc"),
+    file(&["/usr/lib/x86_64-linux-gnu/libc.a", "/usr/lib64/libc.a", "/usr/lib/libc.a"], "libc6-dev"),
+];
+/// For building the kernel's own selftests.
+pub const SELFTEST: &[Need] = &[program("make", "make"), program("gcc", "gcc")];
+/// For running the virtual machine.
+pub const QEMU: &[Need] = &[program("qemu-system-x86_64", "qemu-system-x86")];
+/// For workloads that are shell scripts.
+pub const SHELL: &[Need] = &[file(BUSYBOX, "busybox-static")];
+/// Where a busybox is looked for.
+pub const BUSYBOX: &[&str] = &["/bin/busybox", "/usr/bin/busybox"];
+
+/// Packages that are missing and cannot be installed without root.
+#[derive(Debug, thiserror::Error)]
+#[error("{step} needs packages that are not installed; as root, run:\n  apt-get install -y --no-install-recommends {}", .packages.join(" "))]
+pub struct Missing {
+    step: String,
+    packages: Vec<&'static str>,
+}
+
+/// Makes sure that everything in `needs` is there: installs what is missing when root.
+///
+/// # Errors
+/// [`Missing`] when not root or without `apt-get`; otherwise what `apt-get` reported.
+pub fn require(step: &str, needs: &[Need]) -> Result<()> {
+    let packages = missing(needs);
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !rustix::process::geteuid().is_root() || find_program("apt-get").is_none() {
+        return Err(Missing { step: step.into(), packages }.into());
+    }
+    let mut progress = Progress::start(format!("installing {} for {step}", packages.join(" ")));
+    let log = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
+    let apt = |arguments: &[&str], progress: &mut Progress| {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+        exec::logged(&mut command, log.path(), progress)
+    };
+    let install = [&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat();
+    // The lists may be absent (container images) or too old for the mirror: then a second try helps.
+    if apt(&install, &mut progress).is_err() {
+        apt(&["update"], &mut progress)?;
+        apt(&install, &mut progress)?;
+    }
+    progress.done();
+    let still = missing(needs);
+    if still.is_empty() { Ok(()) } else { Err(Missing { step: step.into(), packages: still }.into()) }
+}
+
+/// The packages of `needs` whose program or file is not there.
+fn missing(needs: &[Need]) -> Vec<&'static str> {
+    let absent = |need: &&Need| match need.found_by {
+        FoundBy::Program(name) => find_program(name).is_none(),
+        FoundBy::File(paths) => !paths.iter().any(|path| Path::new(path).exists()),
+    };
+    let mut packages: Vec<&str> = needs.iter().filter(absent).map(|need| need.package).collect();
+    packages.dedup();
+    packages
+}
+
+/// Looks `name` up in `$PATH`.
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_package_of_what_is_missing() {
+        let needs =
+            [program("sh", "dash"), program("no-such-program", "one"), file(&["/no/such/file", "/"], "two")];
+        assert_eq!(missing(&needs), ["one"]);
+        let error = Missing { step: "the kernel".into(), packages: vec!["one", "three"] };
+        assert!(error.to_string().ends_with("--no-install-recommends one three"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Starting the virtual machine.
+
+use anyhow::{Context, Result};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::{fs, io};
+
+/// The program.
+pub const QEMU: &str = "qemu-system-x86_64";
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Accel {
+    /// Emulation: works everywhere.
+    Tcg,
+    /// The host's processor.
+    Kvm,
+}
+
+/// A machine to start.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What runs it.
+    pub accel: Accel,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// The outgoing kernel's image.
+    pub kernel: PathBuf,
+    /// Its initramfs, if any.
+    pub initrd: Option<PathBuf>,
+    /// Its command line.
+    pub cmdline: String,
+    /// File that gets what the guest prints on its serial console.
+    pub serial: PathBuf,
+    /// File that gets QEMU's own messages.
+    pub messages: PathBuf,
+    /// Folder the guest mounts by the tag `lab`, if any.
+    pub share: Option<PathBuf>,
+}
+
+impl Machine {
+    /// QEMU's arguments.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let accel = match self.accel {
+            Accel::Tcg => "tcg,thread=multi",
+            Accel::Kvm => "kvm",
+        };
+        let cpu = match self.accel {
+            Accel::Tcg => "max",
+            // The TSC is the one clock that goes on across the kexec.
+            Accel::Kvm => "host,+invtsc",
+        };
+        let mut arguments: Vec<OsString> =
+            ["-no-user-config", "-nodefaults", "-no-reboot", "-display", "none", "-M", "q35"]
+                .map(Into::into)
+                .into();
+        let mut option = |name: &str, value: &OsStr| arguments.extend([name.into(), value.into()]);
+        option("-accel", accel.as_ref());
+        option("-cpu", cpu.as_ref());
+        option("-smp", self.cpus.to_string().as_ref());
+        option("-m", format!("{}M", self.memory_bytes >> 20).as_ref());
+        option("-serial", &joined("file:", &self.serial));
+        option("-kernel", self.kernel.as_os_str());
+        if let Some(initrd) = &self.initrd {
+            option("-initrd", initrd.as_os_str());
+        }
+        option("-append", self.cmdline.as_ref());
+        if let Some(share) = &self.share {
+            let mut value = OsString::from("local,mount_tag=lab,security_model=none,id=lab,path=");
+            // A comma ends a value unless it is doubled.
+            value.push(share.to_string_lossy().replace(',', ",,"));
+            option("-virtfs", &value);
+        }
+        arguments
+    }
+
+    /// Starts the machine.
+    ///
+    /// # Errors
+    /// When QEMU cannot be started.
+    pub fn start(&self) -> Result<Vm> {
+        let messages = fs::File::create(&self.messages)
+            .with_context(|| format!("cannot write {}", self.messages.display()))?;
+        let parent = std::process::id();
+        let mut command = Command::new(QEMU);
+        command.args(self.arguments()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages);
+        let die_with_us = move || {
+            // SAFETY: prctl and getppid are system calls without memory effects, safe between fork and exec.
+            let (set, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), libc::getppid()) };
+            // The parent may have died before the request was in force.
+            if set == 0 && u32::try_from(now) == Ok(parent) {
+                Ok(())
+            } else {
+                Err(io::Error::last_os_error())
+            }
+        };
+        // SAFETY: the closure only makes system calls and allocates nothing.
+        unsafe { command.pre_exec(die_with_us) };
+        let child = command.spawn().with_context(|| format!("cannot run {QEMU}"))?;
+        Ok(Vm { child })
+    }
+}
+
+fn joined(prefix: &str, path: &Path) -> OsString {
+    let mut value = OsString::from(prefix);
+    value.push(path);
+    value
+}
+
+/// A running machine; killed when dropped.
+#[derive(Debug)]
+pub struct Vm {
+    child: Child,
+}
+
+impl Vm {
+    /// How QEMU ended, if it did.
+    ///
+    /// # Errors
+    /// When its state cannot be read.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().with_context(|| format!("cannot wait for {QEMU}"))
+    }
+}
+
+impl Drop for Vm {
+    fn drop(&mut self) {
+        // Either may fail only because it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_name_what_the_guest_needs() {
+        let machine = Machine {
+            accel: Accel::Tcg,
+            cpus: 3,
+            memory_bytes: 2 << 30,
+            kernel: "/k".into(),
+            initrd: Some("/i".into()),
+            cmdline: "a=b c".into(),
+            serial: "/s,1".into(),
+            messages: "/q".into(),
+            share: Some("/x,y".into()),
+        };
+        let arguments: Vec<String> =
+            machine.arguments().into_iter().map(|argument| argument.into_string().unwrap()).collect();
+        let value = |name: &str| {
+            let at = arguments.iter().position(|argument| argument == name).unwrap();
+            arguments[at + 1].as_str()
+        };
+        assert_eq!((value("-smp"), value("-m"), value("-append")), ("3", "2048M", "a=b c"));
+        assert_eq!(value("-serial"), "file:/s,1");
+        assert!(value("-virtfs").ends_with("path=/x,,y"));
+        assert!(!arguments.iter().any(|argument| argument.contains("kvm")));
+    }
+}

@@ -1,0 +1,267 @@
+//! One live update after the other, each with its results.
+
+use crate::kernel::Kernel;
+use crate::plan::{Fault, Plan};
+use crate::progress::Progress;
+use crate::qemu::{Accel, Machine};
+use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
+use crate::watch::{Console, End, Event};
+use anyhow::{Context, Result};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often the console is looked at.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a guest has to power off once it said it would.
+const POWER_OFF: Duration = Duration::from_secs(10);
+/// How long a crashed kernel may go on printing: a panic ends it, after an oops it may come through.
+const AFTER_PANIC: Duration = Duration::from_secs(2);
+const AFTER_OOPS: Duration = Duration::from_secs(10);
+/// The flight recorder: memory that KHO preserves, with a trace instance in it.
+const FLIGHT_RECORDER: &str = "reserve_mem=12M:4096:trace trace_instance=boot_map@trace";
+
+/// Everything that the runs of one invocation share.
+#[derive(Debug)]
+pub struct Lab {
+    /// The kernel QEMU boots.
+    pub outgoing: Kernel,
+    /// The kernel it kexecs.
+    pub incoming: Kernel,
+    /// Initramfs of both.
+    pub initrd: Vec<u8>,
+    /// What the guest does.
+    pub plan: Plan,
+    /// What runs the guest.
+    pub accel: Accel,
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// A silence longer than this is a hang.
+    pub timeout: Duration,
+    /// Folder for the results.
+    pub out: PathBuf,
+}
+
+/// Files a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// What came of it.
+    pub result: LabResult,
+    /// The recording, if there is one.
+    pub recording: Option<PathBuf>,
+}
+
+impl Lab {
+    /// Does one live update. `suffix` tells the files of several runs apart; `share` is the folder the guest
+    /// sees, emptied first.
+    ///
+    /// # Errors
+    /// When the host cannot do its part. A live update that fails is no error here but a result.
+    pub fn run(&self, suffix: &str, share: &Path) -> Result<Finished> {
+        self.fill(share)?;
+        let serial = self.file("serial", suffix, "log");
+        File::create(&serial).with_context(|| format!("cannot write {}", serial.display()))?;
+        let messages = self.file("qemu", suffix, "log");
+        let machine = Machine {
+            accel: self.accel,
+            cpus: self.cpus,
+            memory_bytes: self.memory_bytes,
+            kernel: self.outgoing.image.clone(),
+            initrd: Some(share.join("initrd")),
+            cmdline: cmdline(&self.plan, self.accel),
+            serial: serial.clone(),
+            messages: messages.clone(),
+            share: Some(share.into()),
+        };
+        let title = format!("live update {} -> {}", self.outgoing.release, self.incoming.release);
+        let mut progress = Progress::start(title);
+        let mut console = Console::default();
+        let end = watch(&machine, &mut console, self.timeout, &mut progress)?;
+        let result = result(&end, &console, share);
+        if result.outcome == Outcome::Complete {
+            progress.done();
+        } else {
+            progress.note(&format!("failed: {}", result.message));
+            eprintln!("lab: the last lines of {}:", serial.display());
+            console.tail().for_each(|line| eprintln!("  {line}"));
+        }
+        write(&self.file("result", suffix, "json"), &serde_json::to_vec_pretty(&result)?)?;
+        if fs::metadata(&messages).is_ok_and(|file| file.len() == 0) {
+            // Nothing said: nothing to keep.
+            let _ = fs::remove_file(&messages);
+        }
+        let recording = match newest_recording(&share.join("state")) {
+            Some(found) => {
+                let kept = self.file("recording", suffix, "blackout");
+                fs::copy(&found, &kept).with_context(|| format!("cannot copy {}", found.display()))?;
+                Some(kept)
+            }
+            None => None,
+        };
+        Ok(Finished { result, recording })
+    }
+
+    /// The path of one of a run's results.
+    pub fn file(&self, name: &str, suffix: &str, extension: &str) -> PathBuf {
+        self.out.join(format!("{name}{suffix}.{extension}"))
+    }
+
+    /// Puts into the shared folder what the guest kexecs, and an empty place for its state.
+    fn fill(&self, share: &Path) -> Result<()> {
+        let _ = fs::remove_dir_all(share);
+        let state = share.join("state");
+        fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        let image = &self.incoming.image;
+        fs::copy(image, share.join("kernel")).with_context(|| format!("cannot copy {}", image.display()))?;
+        write(&share.join("initrd"), &self.initrd)
+    }
+}
+
+/// The outgoing kernel's command line. Console output costs time in the window: only errors go there.
+fn cmdline(plan: &Plan, accel: Accel) -> String {
+    let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 kho=on liveupdate=on"];
+    if plan.fault != Some(Fault::NoFlightRecorder) {
+        words.push(FLIGHT_RECORDER);
+    }
+    if accel == Accel::Kvm {
+        // The scheduler clock is then the TSC, as on a host.
+        words.push("no-kvmclock");
+    }
+    words.join(" ")
+}
+
+/// Follows a machine to its end, and brings the end about if need be.
+fn watch(
+    machine: &Machine,
+    console: &mut Console,
+    timeout: Duration,
+    progress: &mut Progress,
+) -> Result<End> {
+    let mut serial =
+        File::open(&machine.serial).with_context(|| format!("cannot read {}", machine.serial.display()))?;
+    let mut vm = machine.start()?;
+    let mut heard = Instant::now();
+    // The end that is coming, and when it is taken for granted.
+    let mut end: Option<(End, Instant)> = None;
+    loop {
+        let status = vm.ended()?;
+        let mut bytes = Vec::new();
+        serial
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("cannot read {}", machine.serial.display()))?;
+        if !bytes.is_empty() {
+            heard = Instant::now();
+        }
+        for event in console.feed(&bytes) {
+            let now = Instant::now();
+            match event {
+                Event::Stage(stage) => progress.note(&stage.to_string()),
+                Event::Error(message) => progress.note(&format!("guest: {message}")),
+                Event::Done(code) => end = Some((End::Done(code), now + POWER_OFF)),
+                Event::Panic(line) => end = Some((End::Crash(line), now + AFTER_PANIC)),
+                Event::Oops(line) if end.is_none() => end = Some((End::Crash(line), now + AFTER_OOPS)),
+                Event::Oops(_) => {}
+            }
+        }
+        if status.is_some() {
+            let said = || fs::read_to_string(&machine.messages).unwrap_or_default().trim().to_owned();
+            return Ok(end.map_or_else(|| End::Exited(said()), |(end, _)| end));
+        }
+        if end.as_ref().is_some_and(|(_, deadline)| Instant::now() > *deadline)
+            && let Some((end, _)) = end
+        {
+            return Ok(end);
+        }
+        if heard.elapsed() > timeout {
+            return Ok(End::Silence(timeout.as_secs()));
+        }
+        progress.detail(&format!("{}", console.stage()));
+        sleep(POLL);
+    }
+}
+
+/// The guest's own result, corrected by how the machine ended; a guest that crashed left none.
+fn result(end: &End, console: &Console, share: &Path) -> LabResult {
+    let left = fs::read(share.join(RESULT_FILE)).ok();
+    let left: Option<LabResult> = left.and_then(|text| serde_json::from_slice(&text).ok());
+    let stage = console.stage();
+    match (left, end.complaint(stage)) {
+        (Some(left), None) => left,
+        (None, None) => nothing_left(stage, format!("the guest left no {RESULT_FILE}")),
+        // The guest knows better why it ended with an error; of a crash it knows nothing.
+        (Some(left), Some(_)) if matches!(end, End::Done(_)) && !left.message.is_empty() => {
+            LabResult { outcome: Outcome::Failed, ..left }
+        }
+        (Some(left), Some(message)) => LabResult { stage, outcome: Outcome::Failed, message, ..left },
+        (None, Some(message)) => nothing_left(stage, message),
+    }
+}
+
+fn nothing_left(stage: Stage, message: String) -> LabResult {
+    LabResult { stage, outgoing: Vec::new(), incoming: Vec::new(), outcome: Outcome::Failed, message }
+}
+
+fn newest_recording(state: &Path) -> Option<PathBuf> {
+    let paths = fs::read_dir(state).ok()?.flatten().map(|entry| entry.path());
+    let recordings = paths.filter(|path| path.extension().is_some_and(|extension| extension == "blackout"));
+    recordings.max_by_key(|path| {
+        path.metadata().and_then(|metadata| metadata.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+    })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Workload;
+
+    #[test]
+    fn the_flight_recorder_can_be_left_off() {
+        let mut plan =
+            Plan { workload: Workload::Custom, stamp: false, append_incoming: String::new(), fault: None };
+        assert!(cmdline(&plan, Accel::Tcg).contains("trace_instance="));
+        assert!(cmdline(&plan, Accel::Kvm).contains("no-kvmclock"));
+        plan.fault = Some(Fault::NoFlightRecorder);
+        assert!(!cmdline(&plan, Accel::Tcg).contains("trace"));
+    }
+
+    #[test]
+    fn the_guests_word_counts_unless_it_crashed() {
+        let share = tempfile::tempdir().unwrap();
+        let mut console = Console::default();
+        console.feed(b"LAB: incoming up\n");
+        let crash = End::Crash("Kernel panic".into());
+        assert_eq!(result(&End::Done(0), &console, share.path()).outcome, Outcome::Failed);
+        assert!(result(&crash, &console, share.path()).message.contains("Kernel panic"));
+
+        let mut left = nothing_left(Stage::Done, "lab-0: byte 5 differs".into());
+        let save =
+            |left: &LabResult| write(&share.path().join(RESULT_FILE), &serde_json::to_vec(left).unwrap());
+        save(&left).unwrap();
+        assert_eq!(result(&End::Done(1), &console, share.path()), left);
+        let crashed = result(&crash, &console, share.path());
+        assert_eq!((crashed.stage, crashed.outcome), (Stage::IncomingUp, Outcome::Failed));
+        left.outcome = Outcome::Complete;
+        save(&left).unwrap();
+        assert_eq!(result(&End::Done(0), &console, share.path()), left);
+        assert_eq!(result(&End::Done(1), &console, share.path()).outcome, Outcome::Failed);
+    }
+
+    #[test]
+    fn the_newest_recording_wins() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(newest_recording(dir.path()), None);
+        for (name, seconds) in [("a.blackout", 20), ("b.blackout", 10), ("c.other", 30)] {
+            let file = File::create(dir.path().join(name)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).unwrap();
+        }
+        assert_eq!(newest_recording(dir.path()), Some(dir.path().join("a.blackout")));
+    }
+}
