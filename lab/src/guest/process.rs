@@ -26,15 +26,22 @@ pub fn run(argv: Vec<String>) -> Record {
     record
 }
 
-/// `Err` names the command, says how it ended, and quotes the last thing it printed.
+/// `Err` names the command, says how it ended, and quotes what it printed about it.
 pub fn check(record: &Record) -> Result<(), String> {
     let name = record.argv.iter().take(2).map(String::as_str).collect::<Vec<_>>().join(" ");
-    let last = record.output.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("no output");
+    let said = complaint(&record.output).unwrap_or("no output");
     match record.exit_code {
         Some(0) => Ok(()),
-        Some(code) => Err(format!("`{name}` ended with code {code}: {last}")),
-        None => Err(format!("`{name}` could not be run: {last}")),
+        Some(code) => Err(format!("`{name}` ended with code {code}: {said}")),
+        None => Err(format!("`{name}` could not be run: {said}")),
     }
+}
+
+/// The last line that calls itself an error, or else the last line.
+fn complaint(output: &str) -> Option<&str> {
+    let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_error = |line: &&str| line.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("error"));
+    lines().rfind(is_error).or_else(|| lines().next_back())
 }
 
 fn start_and_wait(argv: &[String]) -> Result<(Option<i32>, String)> {
@@ -109,10 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_command_is_named_with_its_last_line() {
+    fn a_failed_command_is_named_with_what_it_said() {
         assert_eq!(check(&record(Some(0), "all well")), Ok(()));
         let message = check(&record(Some(3), "probing\nno tracefs\n\n")).unwrap_err();
         assert_eq!(message, "`blackout arm` ended with code 3: no tracefs");
+        let message = check(&record(Some(1), "Error: no session\nrecording written")).unwrap_err();
+        assert_eq!(message, "`blackout arm` ended with code 1: Error: no session");
         let message = check(&record(None, "")).unwrap_err();
         assert_eq!(message, "`blackout arm` could not be run: no output");
     }

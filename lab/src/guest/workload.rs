@@ -9,6 +9,7 @@ use super::pattern::{Mismatch, PAGE_BYTES, Pattern, mix};
 use crate::plan::{Fault, Luo, PLAN_FILE, Plan, Workload};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -16,11 +17,14 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Device of the lab's own kernel driver (`lab/kernel-driver`).
-pub const LAB_DEVICE: &str = "/dev/lab_luo";
+const LAB_DEVICE: &str = "/dev/lab_luo";
 /// Token of the driver's one file, in the first session: above those of any memfd there.
 const LAB_TOKEN: u64 = 0x1ab << 32;
 /// Bytes written at once: whole pages.
 const CHUNK_BYTES: usize = 16 * PAGE_BYTES;
+
+/// The most the kernel allows a process by default (`sysctl_nr_open`, fs/file.c, 7.3).
+const OPEN_FILES: u64 = 1024 * 1024;
 
 /// What must stay open until the kexec: closing a session gives its preservations up.
 pub struct Held {
@@ -32,6 +36,7 @@ pub struct Held {
 /// # Errors
 /// Names the session and the token at which it failed.
 pub fn preserve(load: &Luo, fault: Option<Fault>) -> Result<Held> {
+    allow_open_files()?;
     let orchestrator = open_orchestrator()?;
     let sessions = (0..load.sessions).map(|session| {
         let name = session_name(session);
@@ -67,13 +72,14 @@ pub fn restore_main() -> i32 {
         Ok(()) => 0,
         Err(error) => {
             // Standard error is the recording process's, which shows it; there is no other place.
-            let _ = writeln!(std::io::stderr(), "{error:#}");
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             1
         }
     }
 }
 
 fn restore(load: &Luo) -> Result<()> {
+    allow_open_files()?;
     let orchestrator = open_orchestrator()?;
     let sessions = (0..load.sessions).map(|session| Restored::retrieve(&orchestrator, session, load));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
@@ -136,6 +142,12 @@ pub fn refuse_freeze(workload: &Workload) -> Result<()> {
     let parameter = "/sys/module/lab_luo/parameters/freeze_errno";
     std::fs::write(parameter, libc::EIO.to_string())
         .with_context(|| format!("cannot write {parameter}: the kernel lacks the lab's driver lab_luo"))
+}
+
+/// Every session stays open, and every restored file: more than a process may have by default.
+fn allow_open_files() -> Result<()> {
+    let limit = Rlimit { current: Some(OPEN_FILES), maximum: Some(OPEN_FILES) };
+    setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
 }
 
 fn open_orchestrator() -> Result<Orchestrator> {
