@@ -30,7 +30,7 @@ pub enum Fact {
         /// `-EINVAL`, or the number without `CONFIG_SYMBOLIC_ERRNAME`.
         error: String,
     },
-    /// Any other warning or error of KHO, LUO or the memfd handler.
+    /// Any other warning or error of KHO, LUO, its handlers, or the revival of reserved memory.
     HandoverComplaint {
         /// The whole line.
         text: String,
@@ -97,19 +97,27 @@ impl Fact {
             return None;
         }
         let text = line.text.as_str();
-        if let Some(text) = text.strip_prefix("KHO: ") {
+        let fact = if let Some(text) = text.strip_prefix("KHO: ") {
             kho(text)
-        } else if text.starts_with("luo") || text.starts_with("memfd_luo") {
+        } else if text.starts_with("luo") {
             text.split_once(": ").and_then(|(_, text)| luo(text))
         } else if let Some(text) = text.strip_prefix("tsc: ") {
-            return tsc(text);
+            tsc(text)
         } else if let Some(text) = text.strip_prefix("Ring buffer ") {
-            return ring(text);
+            ring(text)
         } else {
-            return other(text);
-        }
-        .or_else(|| (line.level <= WARNING).then(|| Self::HandoverComplaint { text: text.to_owned() }))
+            other(text)
+        };
+        let complains = || line.level <= WARNING && is_about_handover(text);
+        fact.or_else(|| complains().then(|| Self::HandoverComplaint { text: text.to_owned() }))
     }
+}
+
+/// Whether KHO, LUO, a handler or the revival of `reserve_mem=` says this; the last has no prefix
+/// (`reserve_mem_kho_revive`, mm/memblock.c).
+fn is_about_handover(text: &str) -> bool {
+    let by = ["luo", "memfd_luo", "kho_block", "FDT 'memblock'"];
+    text.contains("KHO") || by.iter().any(|prefix| text.starts_with(prefix))
 }
 
 /// `KERN_WARNING`.

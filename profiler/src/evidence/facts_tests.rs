@@ -66,9 +66,17 @@ fn only_the_kernel_is_believed() {
 
 #[test]
 fn complaints_of_the_handover_are_kept() {
-    let text = "KHO: disabling KHO revival";
-    assert_eq!(Fact::of(&line(4, 0, text)), Some(Fact::HandoverComplaint { text: text.into() }));
-    assert_eq!(Fact::of(&line(6, 0, text)), None);
+    for text in [
+        "KHO: disabling KHO revival",
+        "luo: LUO state is incompatible with 'luo-v3'",
+        "KHO reserve-mem 'trace' has wrong size (0x800000 != 0xc00000)",
+        "FDT 'memblock' has no child 'trace': -1",
+        "kho_block: Block set is corrupted",
+        "memfd_luo: failed to setup file: -ENOMEM",
+    ] {
+        assert_eq!(Fact::of(&line(4, 0, text)), Some(Fact::HandoverComplaint { text: text.into() }));
+        assert_eq!(Fact::of(&line(6, 0, text)), None);
+    }
     assert_eq!(Fact::of(&line(3, 0, "usb: device not accepting address")), None);
 }
 
