@@ -5,6 +5,7 @@ use crate::packages;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,9 +41,11 @@ pub fn build() -> Result<Binaries> {
         .args(["build", "--release", "--locked", "--target", TARGET, "-p", "profiler", "-p", "lab", "--bins"])
         .arg("--target-dir")
         .arg(&target);
-    let log = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
+    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
+    let log = target.join("lab-build.log");
+    let _ = fs::remove_file(&log);
     let mut progress = Progress::start("building blackout for the guest");
-    exec::logged(&mut command, log.path(), &mut progress)?;
+    exec::logged(&mut command, &log, &mut progress)?;
     progress.done();
     let dir = target.join(TARGET).join("release");
     Ok(Binaries { lab: dir.join("blackout-lab"), blackout: dir.join("blackout") })

@@ -4,6 +4,7 @@ use crate::exec;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -79,11 +80,13 @@ pub fn require(step: &str, needs: &[Need]) -> Result<()> {
         return Err(Missing { step: step.into(), packages }.into());
     }
     let mut progress = Progress::start(format!("installing {} for {step}", packages.join(" ")));
+    // Stays only when something fails, for the error message names it.
     let log = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
+    let (_, log) = log.keep().context("cannot keep a temporary file")?;
     let apt = |arguments: &[&str], progress: &mut Progress| {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-        exec::logged(&mut command, log.path(), progress)
+        exec::logged(&mut command, &log, progress)
     };
     let install = [&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat();
     // The lists may be absent (container images) or too old for the mirror: then a second try helps.
@@ -92,6 +95,7 @@ pub fn require(step: &str, needs: &[Need]) -> Result<()> {
         apt(&install, &mut progress)?;
     }
     progress.done();
+    let _ = fs::remove_file(&log);
     let still = missing(needs);
     if still.is_empty() { Ok(()) } else { Err(Missing { step: step.into(), packages: still }.into()) }
 }
