@@ -1,2 +1,60 @@
-//! TODO-SKELETON
-fn main() {}
+//! `cargo xtask`: the steps that keep the checkout true: the committed eBPF object, the committed schema,
+//! and the one command that tests everything.
+
+mod digest;
+mod ebpf;
+mod schema;
+mod test;
+mod toolchain;
+mod tools;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Build and test steps of blackout. Tools and caches live in $BLACKOUT_CACHE (or the user's cache folder).
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the eBPF programs into profiler-ebpf/prebuilt; only needed after a change of their source
+    Ebpf {
+        /// Change nothing: fail if the committed object is not what the sources give
+        #[arg(long)]
+        check: bool,
+    },
+    /// Write the report's JSON Schema into docs/schema
+    Schema {
+        /// Change nothing: fail if the committed schema is not the profiler's
+        #[arg(long)]
+        check: bool,
+    },
+    /// Run every check there is: formatting, lints, licences, tests, documentation, live updates in a VM
+    Test {
+        /// Also the long live updates (full_*) and every fuzz target for a minute
+        #[arg(long)]
+        full: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Options::parse().task {
+        Task::Ebpf { check: false } => ebpf::write(),
+        Task::Ebpf { check: true } => ebpf::check(),
+        Task::Schema { check: false } => schema::write(),
+        Task::Schema { check: true } => schema::check(),
+        Task::Test { full } => test::everything(full),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
