@@ -42,7 +42,7 @@ fn add_busybox(archive: &mut Archive) -> Result<()> {
     };
     let program = read(path)?;
     // Debian's `busybox` package has a dynamic one, which cannot run in the guest.
-    if program.windows(8).any(|bytes| bytes == b"ld-linux") {
+    if interpreted(&program) != Some(false) {
         return Ok(());
     }
     archive.file("bin/busybox", 0o755, &program)?;
@@ -52,6 +52,25 @@ fn add_busybox(archive: &mut Archive) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether a 64-bit ELF program asks for a dynamic loader (a `PT_INTERP` segment); `None` if it is no ELF file.
+fn interpreted(elf: &[u8]) -> Option<bool> {
+    const PT_INTERP: u32 = 3;
+    let u16_at = |at: usize| Some(u16::from_le_bytes(elf.get(at..at.checked_add(2)?)?.try_into().ok()?));
+    if elf.get(..5)? != b"\x7fELF\x02" {
+        return None;
+    }
+    let table = usize::try_from(u64::from_le_bytes(elf.get(32..40)?.try_into().ok()?)).ok()?;
+    let (size, count) = (usize::from(u16_at(54)?), usize::from(u16_at(56)?));
+    for index in 0..count {
+        let at = table.checked_add(index.checked_mul(size)?)?;
+        let kind = u32::from_le_bytes(elf.get(at..at.checked_add(4)?)?.try_into().ok()?);
+        if kind == PT_INTERP {
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 /// Adds `dir` and what is below it, in the order of its names.
@@ -88,9 +107,28 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
     use crate::plan::Workload;
+    use proptest::prelude::*;
 
     fn plan() -> Plan {
         Plan { workload: Workload::Custom, stamp: false, append_incoming: String::new(), fault: None }
+    }
+
+    #[test]
+    fn a_dynamic_program_is_told_from_a_static_one() {
+        // A shared test program of cargo's is dynamic, a header with no segments is not.
+        let own = fs::read(std::env::current_exe().unwrap()).unwrap();
+        let mut empty = vec![0; 64];
+        empty[..5].copy_from_slice(b"\x7fELF\x02");
+        assert_eq!((interpreted(&own), interpreted(&empty)), (Some(true), Some(false)));
+        assert_eq!((interpreted(b"#!/bin/sh"), interpreted(&own[..60])), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_may_pose_as_a_program(mut bytes in proptest::collection::vec(any::<u8>(), 5..200)) {
+            bytes[..5].copy_from_slice(b"\x7fELF\x02");
+            prop_assert!(bytes.len() >= 58 || interpreted(&bytes).is_none());
+        }
     }
 
     #[test]
