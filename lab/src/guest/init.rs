@@ -7,9 +7,10 @@ use super::{RESTORE_COMMAND, mounts, process, results};
 use crate::plan::{Fault, PLAN_FILE, Plan, Workload};
 use crate::result::{Command, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
-use rustix::system::{RebootCommand, reboot};
+use rustix::system::{RebootCommand, reboot, sethostname};
 use std::time::Duration;
 
+const HOST_NAME: &[u8] = b"blackout-lab";
 const BLACKOUT: &str = "/bin/blackout";
 const STATE: &str = "/host/state";
 const KERNEL: &str = "/host/kernel";
@@ -29,6 +30,8 @@ pub fn main() -> ! {
         say(format_args!("error {panic}"));
         power_off(1);
     }));
+    // Recordings carry the host's name; the kernel's own is "(none)".
+    let _ = sethostname(HOST_NAME);
     for problem in mounts::pseudo() {
         say(format_args!("warning {problem}"));
     }
