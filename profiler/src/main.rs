@@ -1,2 +1,131 @@
-//! TODO-SKELETON
-fn main() {}
+//! `blackout`: the command.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use profiler::agent;
+
+mod cli;
+
+/// Profiler for the live-update blackout window: kexec with preserved guests (KHO, LUO).
+///
+/// On the host, before a live update:   blackout arm && blackout load KERNEL --initrd INITRD
+/// start it:                            blackout kexec
+/// in the incoming kernel:              blackout collect -- COMMAND-THAT-RESTORES
+/// anywhere, without privileges:        blackout report FILE
+///
+/// Exit codes: 0 ok, 1 error, 2 usage, 5 recording lossy or partial (with --strict).
+#[derive(Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Folder of the recordings, one file a live update.
+#[derive(clap::Args)]
+struct State {
+    /// Folder of the recordings, one file a live update
+    #[arg(long = "state", value_name = "DIR", default_value = "/var/lib/blackout")]
+    dir: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Arm probes and flight recorder in the outgoing kernel; no process is needed afterwards
+    Arm {
+        #[command(flatten)]
+        state: State,
+    },
+    /// Take the probes out again
+    Disarm,
+    /// Print the command line that makes the incoming kernel's boot visible
+    Cmdline {
+        /// Run id to put on it
+        #[arg(long, value_name = "ID", default_value = "0000000000000000")]
+        run: String,
+        /// Parameters to append
+        #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+        append: String,
+    },
+    /// Load the incoming kernel for the armed run
+    Load {
+        /// The image (bzImage)
+        kernel: PathBuf,
+        /// Its initramfs
+        #[arg(long, value_name = "FILE")]
+        initrd: Option<PathBuf>,
+        /// Parameters to append to its command line
+        #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
+        append: String,
+        /// Stamp the image in memory, to split the dark stretch; not possible where signatures are enforced
+        #[arg(long)]
+        stamp: bool,
+        #[command(flatten)]
+        state: State,
+    },
+    /// Start the loaded kernel: the blackout begins. Comes back only on failure
+    Kexec {
+        #[command(flatten)]
+        state: State,
+    },
+    /// In the incoming kernel: watch the restore, then write the recording
+    Collect {
+        #[command(flatten)]
+        state: State,
+        /// The command that restores; without one, collect until SIGINT or SIGTERM
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+    /// Compute the report from a recording
+    Report(cli::report::Args),
+    /// Print the JSON Schema of the report
+    Schema,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("blackout: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> Result<ExitCode> {
+    let mut stdout = io::stdout().lock();
+    match args.command {
+        Command::Arm { state } => writeln!(stdout, "{}", agent::arm(&state.dir)?.id)?,
+        Command::Disarm => agent::disarm()?,
+        Command::Cmdline { run, append } => writeln!(stdout, "{}", agent::cmdline(&run, &append)?)?,
+        Command::Load { kernel, initrd, append, stamp, state } => {
+            let options = agent::LoadOptions { kernel, initrd, append, stamp };
+            writeln!(stdout, "{}", agent::load(&state.dir, &options)?)?;
+        }
+        Command::Kexec { state } => match agent::jump(&state.dir)? {},
+        Command::Collect { state, command } => {
+            let collected = agent::collect(&state.dir, &command)?;
+            writeln!(stdout, "{}", collected.path.display())?;
+            // The command's own code, as `env` and `timeout` do: what calls us sees through us.
+            return Ok(ExitCode::from(u8::try_from(collected.exit_code).unwrap_or(1)));
+        }
+        Command::Report(args) => return cli::report::run(&args, &mut stdout),
+        Command::Schema => {
+            let schema = serde_json::to_string_pretty(&profiler::report::schema()).context("schema")?;
+            writeln!(stdout, "{schema}")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kinds = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    kinds.map(io::Error::kind).any(|kind| kind == io::ErrorKind::BrokenPipe)
+}

@@ -10,10 +10,13 @@ pub use milestone::Milestone;
 
 /// The catalogue that this build carries.
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    // A file that does not parse is a bug of this build, caught by the tests below and by `build.rs`-less
-    // CI alike; an empty catalogue is what is left for a user, and coverage then says so.
+    // `tests` below parse the same text: a build whose catalogue is empty does not pass.
     Catalogue::parse(include_str!("probes.toml"), include_str!("phases.toml")).unwrap_or_default()
 });
+
+/// Ends the name of a return probe's event among the incoming kernel's boot kprobes; an entry's is the
+/// symbol alone.
+pub const RETURN_SUFFIX: &str = "_ret";
 
 /// Probes and phases.
 #[derive(Debug, Default)]
@@ -27,7 +30,7 @@ pub struct Catalogue {
 }
 
 /// One function of the live-update path.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Probe {
     /// Its name everywhere.
@@ -47,6 +50,9 @@ pub struct Probe {
     /// Template of the span's subject: `{name}`, `{a0}`, `{a1}`, `{a2}`.
     #[serde(default)]
     pub subject: String,
+    /// It returns a negative errno when it fails.
+    #[serde(default)]
+    pub errno: bool,
     /// The first argument is a C string in kernel memory.
     #[serde(default)]
     pub named: bool,

@@ -58,7 +58,7 @@ pub enum ClockError {
 /// A clock tied to the TSC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
-    /// In order of value; never empty.
+    /// Never empty.
     anchors: Vec<Anchor>,
     rate: Rate,
     resolution_ns: u64,
@@ -78,45 +78,55 @@ impl Mapping {
     /// # Errors
     /// [`ClockError`].
     pub fn fit(anchors: &[Anchor], slope: Option<Slope>, resolution_ns: u64) -> Result<Self, ClockError> {
-        let known = match slope {
-            Some(slope) => Some(Rate::of(slope).ok_or(ClockError::Slope(slope))?),
-            None => None,
-        };
-        let mut usable: Vec<Anchor> =
-            anchors.iter().copied().filter(|anchor| anchor.before <= anchor.after).collect();
-        usable.sort_unstable_by_key(|anchor| (anchor.value_ns, anchor.after));
-        let usable = thin(usable);
-        let Some(&latest) = usable.last() else { return Err(ClockError::NoAnchors) };
-
-        let mut mapping =
-            Self { anchors: vec![latest], rate: known.unwrap_or(Rate::ANY), resolution_ns, dropped: 0 };
-        // From the latest backwards, for as long as all agree.
-        for &older in usable.iter().rev().skip(1) {
-            let rate = if known.is_some() { Some(mapping.rate) } else { mapping.narrowed(older) };
-            let Some(rate) = rate else { break };
-            let agrees = known.is_none()
-                || mapping.interval(older.value_ns).is_some_and(|(low, high)| {
-                    let (own_low, own_high) = bracket(&older, rate, older.value_ns, resolution_ns);
-                    own_low <= high && low <= own_high
-                });
-            if !agrees {
-                break;
-            }
-            mapping.rate = rate;
-            mapping.anchors.push(older);
-        }
-        mapping.anchors.reverse();
-        mapping.dropped = usable.len() - mapping.anchors.len();
-        if mapping.rate.low <= 0 || mapping.rate.high >= Rate::ANY.high {
-            return Err(ClockError::NoSlope);
-        }
-        if known.is_some() && mapping.dropped > 0 {
-            mapping.anchors = vec![latest];
+        let mut usable = usable(anchors);
+        usable.reverse();
+        let mut mapping = Self::grow(&usable, slope, resolution_ns)?;
+        if slope.is_some() && mapping.dropped > 0 {
+            mapping.anchors.truncate(1);
         }
         Ok(mapping)
     }
 
-    /// Anchors that are not used because they contradict later ones.
+    /// The same for a clock that runs straight first and departs from its line later: of contradicting
+    /// anchors the oldest win. The later half of the anchors that agree is then left out too, as those
+    /// next to the departure cannot be told from good ones.
+    ///
+    /// # Errors
+    /// [`ClockError`].
+    pub fn fit_earliest(anchors: &[Anchor], slope: Slope, resolution_ns: u64) -> Result<Self, ClockError> {
+        let mut mapping = Self::grow(&usable(anchors), Some(slope), resolution_ns)?;
+        if mapping.dropped > 0 {
+            mapping.anchors.truncate(mapping.anchors.len().div_ceil(2));
+        }
+        Ok(mapping)
+    }
+
+    /// Takes anchors from the first on for as long as one line joins them.
+    fn grow(anchors: &[Anchor], slope: Option<Slope>, resolution_ns: u64) -> Result<Self, ClockError> {
+        let known = match slope {
+            Some(slope) => Some(Rate::of(slope).ok_or(ClockError::Slope(slope))?),
+            None => None,
+        };
+        let (&first, rest) = anchors.split_first().ok_or(ClockError::NoAnchors)?;
+        let mut mapping =
+            Self { anchors: vec![first], rate: known.unwrap_or(Rate::ANY), resolution_ns, dropped: 0 };
+        for anchor in rest {
+            if known.is_none() {
+                let Some(rate) = mapping.narrowed(anchor) else { break };
+                mapping.rate = rate;
+            } else if !mapping.agrees(anchor) {
+                break;
+            }
+            mapping.anchors.push(*anchor);
+        }
+        mapping.dropped = anchors.len() - mapping.anchors.len();
+        if mapping.rate.low <= 0 || mapping.rate.high >= Rate::ANY.high {
+            return Err(ClockError::NoSlope);
+        }
+        Ok(mapping)
+    }
+
+    /// Anchors that are not used because they contradict others.
     pub fn dropped(&self) -> usize {
         self.dropped
     }
@@ -143,16 +153,29 @@ impl Mapping {
         brackets.fold((i128::MAX, i128::MIN), |all, one| (all.0.min(one.0), all.1.max(one.1)))
     }
 
-    /// The rate that also joins `older` to every anchor so far.
-    fn narrowed(&self, older: Anchor) -> Option<Rate> {
-        let q = i128::from(self.resolution_ns);
-        self.anchors.iter().try_fold(self.rate, |rate, later| {
-            let ns = i128::from(later.value_ns) - i128::from(older.value_ns);
+    /// First and last clock value of the anchors used.
+    pub(super) fn span_ns(&self) -> (u64, u64) {
+        let values = self.anchors.iter().map(|anchor| anchor.value_ns);
+        values.fold((u64::MAX, 0), |(first, last), value| (first.min(value), last.max(value)))
+    }
+
+    fn agrees(&self, anchor: &Anchor) -> bool {
+        let own = bracket(anchor, self.rate, anchor.value_ns, self.resolution_ns);
+        self.interval(anchor.value_ns).is_some_and(|all| own.0 <= all.1 && all.0 <= own.1)
+    }
+
+    /// The rate that also joins `anchor` to every anchor so far.
+    fn narrowed(&self, anchor: &Anchor) -> Option<Rate> {
+        let resolution = i128::from(self.resolution_ns);
+        self.anchors.iter().try_fold(self.rate, |rate, other| {
+            let (early, late) =
+                if other.value_ns <= anchor.value_ns { (other, anchor) } else { (anchor, other) };
+            let ns = i128::from(late.value_ns) - i128::from(early.value_ns);
             let ticks = (
-                i128::from(later.before) - i128::from(older.after),
-                i128::from(later.after) - i128::from(older.before),
+                i128::from(late.before) - i128::from(early.after),
+                i128::from(late.after) - i128::from(early.before),
             );
-            rate.and(Rate::between(ticks, (ns - q, ns + q)))
+            rate.and(Rate::between(ticks, (ns - resolution, ns + resolution)))
         })
     }
 }
@@ -175,10 +198,13 @@ pub(super) fn stamp(low: i128, high: i128) -> Stamp {
     Stamp { ticks, error_ticks: high - ticks }
 }
 
-/// Every n-th, and the last.
-fn thin(anchors: Vec<Anchor>) -> Vec<Anchor> {
-    let step = anchors.len().div_ceil(ANCHORS_MAX).max(1);
-    let mut thinned: Vec<Anchor> = anchors.into_iter().rev().step_by(step).collect();
+/// Anchors that say something, in order of value; of very many every n-th, and the last.
+fn usable(anchors: &[Anchor]) -> Vec<Anchor> {
+    let mut usable: Vec<Anchor> =
+        anchors.iter().copied().filter(|anchor| anchor.before <= anchor.after).collect();
+    usable.sort_unstable_by_key(|anchor| (anchor.value_ns, anchor.after));
+    let step = usable.len().div_ceil(ANCHORS_MAX).max(1);
+    let mut thinned: Vec<Anchor> = usable.into_iter().rev().step_by(step).collect();
     thinned.reverse();
     thinned
 }

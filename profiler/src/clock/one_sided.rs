@@ -9,20 +9,24 @@
 //! nearest earlier event with a smaller time. (Two preemptions inside `vprintk_store` could still forge
 //! a bound; it then contradicts the others, and [`LogClock::dropped`] tells.)
 //!
-//! With these brackets the clock is an ordinary line ([`Mapping`]) of 1 us resolution, one for each
-//! regime of `sched_clock`'s rate. A stamp's error is half of what all brackets leave:
+//! The log's clock is `sched_clock`, a straight line of the TSC, only until `sched_clock_init` and again
+//! from `sched_clock_init_late` on ("sched_clock: Marking stable"). In between the kernel does not trust
+//! the TSC yet and corrects the clock at every tick, and it stands still while there are no ticks
+//! (`sched_clock_local`, kernel/sched/clock.c, Linux 7.3): seen in the lab, it jumped 108 ms against the
+//! TSC. So a time on a known line is bounded by that line ([`Mapping`]),
 //!
 //! ```text
 //! 2 * error <= narrowest bracket + 2 us of log resolution + distance * (r_high - r_low)
 //! ```
 //!
-//! Log time 0 is the instant at which the kernel started its TSC clock (`cyc2ns_init_boot_cpu`,
-//! arch/x86/kernel/tsc.c), by extrapolation.
+//! and every other by its own line's bracket, or by the brackets of the lines around it: the clock never
+//! runs backwards. Log time 0 is the instant at which the kernel started its TSC clock
+//! (`cyc2ns_init_boot_cpu`, arch/x86/kernel/tsc.c), extrapolated on the first line.
 
 use std::collections::HashMap;
 
 use super::line::{Anchor, ClockError, Mapping, Stamp, stamp};
-use super::rate::{Rate, Slope};
+use super::rate::Slope;
 
 /// Kernel log times have microseconds.
 const RESOLUTION_NS: u64 = 1000;
@@ -38,11 +42,14 @@ pub struct Pair {
     pub cpu: u32,
 }
 
-/// A stretch of log time with one `sched_clock` rate.
+/// A stretch of log time that is a straight line of the TSC.
 ///
-/// The kernel changes the rate right after it prints "tsc: Refined TSC clocksource calibration"
-/// (`tsc_refine_calibration_work`): that line ends the early regime, and the next line that is surely
-/// later begins the second.
+/// Best given with the borders that the log itself tells: the first ends before "Calibrating delay loop"
+/// (the first message after `sched_clock_init`, init/main.c); the second begins with "sched_clock:
+/// Marking stable" and ends with "tsc: Refined TSC clocksource calibration", which is printed right
+/// before the rate changes (`tsc_refine_calibration_work`, arch/x86/kernel/tsc.c); the third begins with
+/// the first line that is surely later, and has no end. Where one holds less far back than it says, or the
+/// first less long, lines that contradict it are noticed and it is shortened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Regime {
     /// First log time that is surely in it, nanoseconds.
@@ -56,8 +63,10 @@ pub struct Regime {
 /// The kernel log's clock tied to the TSC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogClock {
-    /// In order of log time; never empty.
-    regimes: Vec<(Regime, Mapping)>,
+    brackets: Brackets,
+    /// First and last log time of each line, nanoseconds, and the line.
+    lines: Vec<(u64, u64, Mapping)>,
+    dropped: usize,
 }
 
 /// Two-sided anchors out of one-sided pairs (see the module's text). Lines without a time (0, before
@@ -82,58 +91,48 @@ pub fn anchors(pairs: &[Pair]) -> Vec<Anchor> {
 
 impl LogClock {
     /// Ties the log to the TSC by `pairs` and, where there are any, `readings` of user space (a line
-    /// written to `/dev/kmsg` between two TSC readings). `regimes` in order of time, at least one.
-    ///
-    /// A regime without evidence of its own is tied to its neighbour, as the clock does not jump.
+    /// written to `/dev/kmsg` between two TSC readings). `regimes` in order of time.
     ///
     /// # Errors
-    /// [`ClockError::NoAnchors`] without regime or evidence, [`ClockError::Slope`].
+    /// [`ClockError::NoAnchors`] without evidence, [`ClockError::Slope`].
     pub fn fit(pairs: &[Pair], readings: &[Anchor], regimes: &[Regime]) -> Result<Self, ClockError> {
         let mut evidence = anchors(pairs);
-        evidence.extend(readings.iter().filter(|anchor| anchor.value_ns > 0));
-        let mut fitted: Vec<(Regime, Option<Mapping>)> = Vec::new();
-        for &regime in regimes {
-            let own: Vec<Anchor> = evidence
-                .iter()
-                .copied()
-                .filter(|anchor| (regime.first_ns..=regime.last_ns).contains(&anchor.value_ns))
-                .collect();
-            let mapping = match Mapping::fit(&own, Some(regime.slope), RESOLUTION_NS) {
-                Err(ClockError::NoAnchors) => None,
-                other => Some(other?),
-            };
-            fitted.push((regime, mapping));
+        evidence
+            .extend(readings.iter().filter(|anchor| anchor.value_ns > 0 && anchor.before <= anchor.after));
+        if evidence.is_empty() {
+            return Err(ClockError::NoAnchors);
         }
-        // Backwards and then forwards, so that everything reaches evidence.
-        for at in (0..fitted.len()).rev().chain(0..fitted.len()) {
-            let neighbour = [at.checked_add(1), at.checked_sub(1)].into_iter().flatten().find_map(|index| {
-                let (regime, mapping) = fitted.get(index)?;
-                Some((*regime, mapping.clone()?))
-            });
-            if let (Some((regime, mapping @ None)), Some(neighbour)) = (fitted.get_mut(at), neighbour) {
-                *mapping = Some(continued(regime, &neighbour)?);
+        let (mut lines, mut dropped) = (Vec::new(), 0);
+        for (at, regime) in regimes.iter().enumerate() {
+            let within = regime.first_ns..=regime.last_ns;
+            let own: Vec<Anchor> =
+                evidence.iter().copied().filter(|anchor| within.contains(&anchor.value_ns)).collect();
+            if own.is_empty() {
+                continue;
             }
+            let line = Mapping::fit(&own, Some(regime.slope), RESOLUTION_NS)?;
+            dropped += line.dropped();
+            if line.dropped() == 0 {
+                lines.push((regime.first_ns, regime.last_ns, line));
+                continue;
+            }
+            if at == 0 {
+                let line = Mapping::fit_earliest(&own, regime.slope, RESOLUTION_NS)?;
+                lines.push((regime.first_ns, line.span_ns().1, line));
+            }
+            lines.push((line.span_ns().0, regime.last_ns, line));
         }
-        let regimes: Vec<_> =
-            fitted.into_iter().filter_map(|(regime, mapping)| Some((regime, mapping?))).collect();
-        if regimes.is_empty() { Err(ClockError::NoAnchors) } else { Ok(Self { regimes }) }
+        Ok(Self { brackets: Brackets::new(evidence), lines, dropped })
     }
 
-    /// The TSC when the kernel log's clock showed `log_ns`.
-    ///
-    /// Between two regimes, where the instant of the change is not known, the error covers both.
+    /// The TSC when the kernel log's clock showed `log_ns`. Where nothing is known the error says so.
     pub fn to_tsc(&self, log_ns: u64) -> Stamp {
-        let at = self.regimes.partition_point(|(regime, _)| regime.last_ns < log_ns);
-        let before = at.checked_sub(1).and_then(|before| self.regimes.get(before));
-        let (low, high) = match (before, self.regimes.get(at)) {
-            (Some(before), Some(next)) if log_ns < next.0.first_ns => {
-                let (one, other) = (bounds(&before.1, log_ns), bounds(&next.1, log_ns));
-                (one.0.min(other.0), one.1.max(other.1))
-            }
-            (_, Some((_, mapping))) | (Some((_, mapping)), None) => bounds(mapping, log_ns),
-            (None, None) => (0, i128::MAX),
-        };
-        stamp(low, high)
+        let around = self.brackets.around(log_ns);
+        let lines = self.lines.iter().filter(|(from, to, _)| (*from..=*to).contains(&log_ns));
+        let (low, high) = lines
+            .filter_map(|(_, _, line)| line.interval(log_ns))
+            .fold(around, |all, one| (all.0.max(one.0), all.1.min(one.1)));
+        if low <= high { stamp(low, high) } else { stamp(around.0, around.1) }
     }
 
     /// The TSC at log time 0.
@@ -141,38 +140,50 @@ impl LogClock {
         self.to_tsc(0)
     }
 
-    /// Lines that contradict later ones of their regime and were not used.
+    /// Lines of the log that are not on the straight line they were given for.
     pub fn dropped(&self) -> usize {
-        self.regimes.iter().map(|(_, mapping)| mapping.dropped()).sum()
+        self.dropped
     }
 }
 
-fn bounds(mapping: &Mapping, log_ns: u64) -> (i128, i128) {
-    mapping.interval(log_ns).unwrap_or_else(|| mapping.hull(log_ns))
+/// Bounds that need no line: the log's clock never runs backwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Brackets {
+    /// In order of value, `before` the largest so far, `after` the smallest from there on.
+    rising: Vec<Anchor>,
+    /// As they were given, in the same order.
+    own: Vec<Anchor>,
 }
 
-/// A regime that hangs on its neighbour: one anchor at the neighbour's border, widened by what the
-/// unknown instant of the change between the two can amount to.
-fn continued(regime: &Regime, (other, mapping): &(Regime, Mapping)) -> Result<Mapping, ClockError> {
-    let rate = |slope| Rate::of(slope).ok_or(ClockError::Slope(slope));
-    let (own, theirs) = (rate(regime.slope)?, rate(other.slope)?);
-    let earlier = regime.first_ns <= other.first_ns;
-    let border_ns = if earlier { other.first_ns } else { other.last_ns };
-    let gap_ns = if earlier {
-        other.first_ns.saturating_sub(regime.last_ns)
-    } else {
-        regime.first_ns.saturating_sub(other.last_ns)
-    };
-    let both = own.hull(theirs);
-    let slack = both.most(gap_ns.into()) - both.least(gap_ns.into());
-    let (low, high) = bounds(mapping, border_ns);
-    let edge = stamp(low - slack, high + slack);
-    let anchor = Anchor {
-        value_ns: border_ns,
-        before: edge.ticks.saturating_sub(edge.error_ticks),
-        after: edge.ticks.saturating_add(edge.error_ticks),
-    };
-    Mapping::fit(&[anchor], Some(regime.slope), RESOLUTION_NS)
+impl Brackets {
+    fn new(mut own: Vec<Anchor>) -> Self {
+        own.sort_unstable_by_key(|anchor| (anchor.value_ns, anchor.after));
+        let mut rising = own.clone();
+        let mut largest = 0;
+        for anchor in &mut rising {
+            largest = anchor.before.max(largest);
+            anchor.before = largest;
+        }
+        let mut smallest = u64::MAX;
+        for anchor in rising.iter_mut().rev() {
+            smallest = anchor.after.min(smallest);
+            anchor.after = smallest;
+        }
+        Self { rising, own }
+    }
+
+    /// Bounds of the TSC at a log time, ticks. Lines of the same microsecond have no order among them.
+    fn around(&self, log_ns: u64) -> (i128, i128) {
+        let begin = self.own.partition_point(|anchor| anchor.value_ns < log_ns);
+        let end = self.own.partition_point(|anchor| anchor.value_ns <= log_ns);
+        let before =
+            begin.checked_sub(1).and_then(|at| self.rising.get(at)).map_or(0, |anchor| anchor.before);
+        let after = self.rising.get(end).map_or(u64::MAX, |anchor| anchor.after);
+        let same = self.own.get(begin..end).unwrap_or_default();
+        let low = same.iter().map(|anchor| anchor.before).min().unwrap_or(0).max(before);
+        let high = same.iter().map(|anchor| anchor.after).max().unwrap_or(u64::MAX).min(after);
+        if low <= high { (low.into(), high.into()) } else { (high.into(), low.into()) }
+    }
 }
 
 #[cfg(test)]

@@ -63,11 +63,6 @@ impl Rate {
         (both.low <= both.high).then_some(both)
     }
 
-    /// The least that covers both.
-    pub fn hull(self, other: Self) -> Self {
-        Self { low: self.low.min(other.low), high: self.high.max(other.high) }
-    }
-
     /// Fewest ticks that `ns` (may be negative) can be.
     pub fn least(self, ns: i128) -> i128 {
         (ns * if ns < 0 { self.high } else { self.low }) >> FRACTION

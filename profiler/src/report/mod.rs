@@ -1,1 +1,22 @@
-//! See the crate's documentation.
+//! The one `Report` value and its renderers.
+
+mod assemble;
+mod model;
+pub mod text;
+mod time;
+
+pub use assemble::build;
+pub use model::*;
+
+/// JSON Schema of [`Report`], generated from the types.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Report).to_value()
+}
+
+/// The report as JSON, for machines.
+///
+/// # Errors
+/// Serde's, never for a report made by [`build`].
+pub fn json(report: &Report) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(report)
+}

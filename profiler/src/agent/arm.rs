@@ -1,0 +1,96 @@
+//! Arms the outgoing kernel: afterwards no process is needed until the live update.
+
+use std::{collections::BTreeSet, path::Path};
+
+use super::{
+    AgentError, anchors, identity, kallsyms, kmsg,
+    probes::{self, Probes},
+    state::{self, Recorder},
+    ticks::ticks,
+    tracefs::{FLIGHT_RECORDER, Instance, Marker},
+};
+use crate::{
+    evidence::carrier::{self, AnchorLine},
+    recording::{
+        Frame, Side,
+        frame::{Body, Coverage, Run},
+    },
+};
+
+const EVENT: &str = "bpf_trace/bpf_trace_printk";
+
+/// Anchors in one burst: the tightest of them bounds the clock.
+const ANCHORS: u32 = 32;
+
+/// Arms probes and flight recorder, and begins the recording in `state`. Gives the run.
+pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
+    disarm()?;
+    let run = identity::new_run()?;
+    let recorder = Instance::flight_recorder()?;
+    if let Some(recorder) = &recorder {
+        recorder.clear()?;
+        recorder.set("tracing_on", "1")?;
+    }
+    let (_, coverage) = Probes::attach(Side::Outgoing, true)?;
+    let mut bodies = vec![Body::Run(run.clone()), Body::Kernel(identity::kernel(&kmsg::read_all()?))];
+    match &recorder {
+        Some(recorder) => {
+            recorder.set(&format!("events/{EVENT}/enable"), "1")?;
+            let events = ["ftrace/print".to_owned(), EVENT.to_owned()];
+            bodies.push(Body::TraceBuffer(recorder.describe("flight", &events)?));
+        }
+        None => bodies.push(Body::Note {
+            text: format!(
+                "no flight recorder: the outgoing kernel's part is lost at the kexec; boot it with \
+                 reserve_mem=12M:4096:trace trace_instance={FLIGHT_RECORDER}@trace"
+            ),
+        }),
+    }
+    // The programs listen in the global buffer too as soon as they are loaded; nobody reads it there.
+    Instance::global()?.set(&format!("events/{EVENT}/enable"), "0")?;
+    bodies.push(Body::Symbols { symbols: symbols(&coverage)? });
+    bodies.push(Body::Coverage(coverage));
+    bodies.push(Body::Anchors(anchors::take()));
+
+    if let Some(recorder) = &recorder {
+        let mut marker = recorder.marker()?;
+        for chunk in carrier::chunks(&bodies)? {
+            marker.write(&chunk)?;
+        }
+        burst(&mut marker, 0)?;
+    }
+    let frames: Vec<Frame> = bodies.into_iter().map(|body| Frame::bare(Side::Outgoing, body)).collect();
+    let mut file = Recorder::create(&state::path(state_dir, &run.id))?;
+    file.write(&frames)?;
+    file.sync()?;
+    Ok(run)
+}
+
+/// Takes the probes out again and stops the flight recorder's event.
+pub fn disarm() -> Result<(), AgentError> {
+    probes::unpin()?;
+    if let Some(recorder) = Instance::flight_recorder()? {
+        recorder.set(&format!("events/{EVENT}/enable"), "0")?;
+    }
+    Ok(())
+}
+
+/// Writes burst number `burst` of anchors: each carries a TSC reading from just before its own write,
+/// and the one from just after the write before it, so that every record but the last is bounded on
+/// both sides.
+pub fn burst(marker: &mut Marker, burst: u32) -> Result<(), AgentError> {
+    let scale = anchors::scale();
+    let mut previous_tsc_after = 0;
+    for seq in 0..=ANCHORS {
+        let line = AnchorLine { burst, seq, tsc_before: ticks(), previous_tsc_after, scale };
+        marker.write(&line.to_string())?;
+        previous_tsc_after = ticks();
+    }
+    Ok(())
+}
+
+/// Addresses of what is probed: the programs know functions by address only.
+fn symbols(coverage: &Coverage) -> Result<Vec<(u64, String)>, AgentError> {
+    let names: BTreeSet<&str> = coverage.probes.iter().filter_map(|probe| probe.symbol.as_deref()).collect();
+    kallsyms::addresses(&names)
+}

@@ -1,0 +1,167 @@
+//! Collects in the incoming kernel: watches the restore, then reads what both kernels left.
+//!
+//! While the command runs, only the eBPF programs are loaded and a few clocks are read; whatever is
+//! slow (pages, kernel log, symbols) comes after it, outside the window.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+};
+
+use profiler_common::record::Record;
+use tokio::process::Command;
+
+use super::{
+    AgentError, anchors, identity, kallsyms, kmsg,
+    probes::Probes,
+    state::{self, Recorder},
+    ticks::ticks,
+    tracefs::Instance,
+};
+use crate::{
+    evidence::trace::{self, CpuPages, TraceKind},
+    recording::{
+        Frame, Side,
+        frame::{Body, CommandResult, Coverage, TraceBuffer},
+    },
+};
+
+/// What became of a collection.
+#[derive(Debug)]
+pub struct Collected {
+    /// The recording.
+    pub path: PathBuf,
+    /// Exit code of the command that ran; 0 if none did.
+    pub exit_code: i32,
+}
+
+/// Runs `argv` (the restore) under observation, or waits for a signal if it is empty; then writes the
+/// incoming half of the recording into `state_dir`.
+pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentError> {
+    let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
+    // Attach beside the restore, not before it: looking must not lengthen what is looked at.
+    let loader = std::thread::spawn(|| Probes::attach(Side::Incoming, false));
+    let command = observe(argv)?;
+    let (probes, coverage) = match loader.join() {
+        Ok(Ok((probes, coverage))) => (Some(probes), Ok(coverage)),
+        Ok(Err(error)) => (None, Err(error.to_string())),
+        Err(_) => (None, Err("the loading thread died".to_owned())),
+    };
+    let exit_code = command.as_ref().map_or(0, |result| result.exit_code);
+    let mut frames = evidence(command, coverage)?;
+    drop(probes);
+
+    let path = state::path(state_dir, &run_id);
+    let existing = path.exists();
+    let mut file = if existing { Recorder::append(&path)? } else { Recorder::create(&path)? };
+    frames.insert(0, Frame::bare(Side::Incoming, Body::Run(identity::run(run_id))));
+    frames.push(Frame::bare(Side::Incoming, Body::End));
+    file.write(&frames)?;
+    file.sync()?;
+    Ok(Collected { path, exit_code })
+}
+
+/// Runs the command to its end, or waits for SIGINT or SIGTERM.
+fn observe(argv: &[String]) -> Result<Option<CommandResult>, AgentError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(AgentError::syscall("epoll_create"))?;
+    runtime.block_on(async {
+        let Some((program, rest)) = argv.split_first() else {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::syscall("sigaction"))?;
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return Ok(None);
+        };
+        let started_tsc = ticks();
+        let failed = |source| AgentError::Command { program: program.clone(), source };
+        let status = Command::new(program).args(rest).status().await.map_err(failed)?;
+        let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        Ok(Some(CommandResult { argv: argv.to_vec(), exit_code, started_tsc, ended_tsc: ticks() }))
+    })
+}
+
+/// Everything both kernels left, as frames.
+fn evidence(
+    command: Option<CommandResult>,
+    coverage: Result<Coverage, String>,
+) -> Result<Vec<Frame>, AgentError> {
+    let incoming = |body| Frame::bare(Side::Incoming, body);
+    let global = Instance::global()?;
+    let boot = global.describe("boot", &events(&global))?;
+    let mut frames = vec![incoming(Body::Anchors(anchors::take()))];
+    if boot.clock != "x86-tsc" {
+        super::arm::burst(&mut global.marker()?, 3)?;
+    }
+    global.set("tracing_on", "0")?;
+
+    if let Some(recorder) = Instance::flight_recorder()? {
+        frames.extend(recorder.drain("flight", Side::Outgoing)?);
+        // Layout only: the formats of its events are the outgoing kernel's, which it carries itself.
+        frames.push(Frame::bare(Side::Outgoing, Body::TraceBuffer(recorder.describe("flight", &["ftrace/print".to_owned()])?)));
+    }
+    let pages = global.drain("boot", Side::Incoming)?;
+    let addresses = addresses(&boot, &pages);
+    frames.push(incoming(Body::TraceBuffer(boot)));
+    frames.extend(pages);
+    frames.push(incoming(Body::Symbols { symbols: kallsyms::resolve(&addresses)? }));
+
+    let log = kmsg::read_all()?;
+    frames.push(incoming(Body::Kernel(identity::kernel(&log))));
+    frames.push(Frame { side: Side::Incoming, body: Body::Kmsg, blob: log });
+    if let Ok(blob) = fs::read("/sys/kernel/boot_params/data") {
+        frames.push(Frame { side: Side::Incoming, body: Body::BootParams, blob });
+    }
+    frames.push(incoming(match coverage {
+        Ok(coverage) => Body::Coverage(coverage),
+        Err(text) => Body::Note { text: format!("no eBPF in the incoming kernel: {text}") },
+    }));
+    frames.extend(command.map(|command| incoming(Body::Command(command))));
+    Ok(frames)
+}
+
+/// Events the boot buffer may hold: the static ones, and whatever kprobes the command line made.
+fn events(global: &Instance) -> Vec<String> {
+    let fixed = [
+        "ftrace/function",
+        "ftrace/print",
+        "initcall/initcall_level",
+        "initcall/initcall_start",
+        "initcall/initcall_finish",
+        "printk/console",
+        "bpf_trace/bpf_trace_printk",
+    ];
+    let mut events: Vec<String> = fixed.iter().map(|event| (*event).to_owned()).collect();
+    let kprobes = global.get("kprobe_events").unwrap_or_default();
+    // Lines such as `p:kprobes/luo_open luo_open`.
+    let named = |line: &str| line.split_once(':')?.1.split_ascii_whitespace().next().map(str::to_owned);
+    events.extend(kprobes.lines().filter_map(named));
+    events
+}
+
+/// Every function address that the boot buffer mentions.
+fn addresses(buffer: &TraceBuffer, frames: &[Frame]) -> BTreeSet<u64> {
+    let pages = frames.iter().filter_map(|frame| match &frame.body {
+        Body::TracePages { cpu, page_size, .. } => {
+            Some(CpuPages { cpu: *cpu, page_size: *page_size, blob: &frame.blob })
+        }
+        _ => None,
+    });
+    // A buffer that cannot be decoded here is kept all the same; the report says what is wrong with it.
+    let trace = trace::decode(buffer, pages).unwrap_or_default();
+    let address = |kind: &TraceKind| match kind {
+        TraceKind::Function { ip, .. } => Some(*ip),
+        TraceKind::InitcallStart { func } | TraceKind::InitcallFinish { func, .. } => Some(*func),
+        TraceKind::BpfPrintk { text } => match Record::parse(text)? {
+            Record::Enter { ip, .. } | Record::Exit { ip, .. } => Some(ip),
+        },
+        _ => None,
+    };
+    trace.events.iter().filter_map(|event| address(&event.event)).collect()
+}

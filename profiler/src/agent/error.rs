@@ -1,0 +1,70 @@
+//! What can go wrong on the host, and what to do about it.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    evidence::carrier::CarrierError,
+    kexec::{cmdline::CmdlineError, stamp::StampError},
+    recording::{reader::ReadError, writer::WriteError},
+};
+
+/// An error of the agent; the text names the file, probe or kernel option and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum AgentError {
+    #[error("{what} {}: {source}", path.display())]
+    File { what: &'static str, path: PathBuf, source: io::Error },
+    #[error("{call}: {source}{}", hint(source))]
+    Syscall { call: &'static str, source: io::Error },
+    #[error("cannot load the eBPF programs (need CAP_BPF, CAP_PERFMON and CONFIG_BPF_SYSCALL): {0}")]
+    Ebpf(#[from] aya::EbpfError),
+    #[error("the eBPF object of this build holds no usable program {0}; build it again with `cargo xtask ebpf`")]
+    Program(&'static str),
+    #[error("cannot put program {program} into the kernel: {source}")]
+    LoadProgram { program: &'static str, source: aya::programs::ProgramError },
+    #[error("tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing")]
+    NoTracefs,
+    #[error(
+        "no kernel image is armed: {} holds no recording that was begun by `blackout arm`; run it first",
+        .0.display()
+    )]
+    NotArmed(PathBuf),
+    #[error("the command line has no blackout.run=ID: this kernel was not started by `blackout load`")]
+    NoRunId,
+    #[error("image {}: {source}", path.display())]
+    Stamp { path: PathBuf, source: StampError },
+    #[error("flight recorder: {0}")]
+    Carrier(#[from] CarrierError),
+    #[error(transparent)]
+    Cmdline(#[from] CmdlineError),
+    #[error("recording {}: {source}", path.display())]
+    Write { path: PathBuf, source: WriteError },
+    #[error("recording {}: {source}", path.display())]
+    Read { path: PathBuf, source: ReadError },
+    #[error("cannot run {program}: {source}")]
+    Command { program: String, source: io::Error },
+}
+
+impl AgentError {
+    /// Wraps an I/O error with what was tried on which file.
+    pub(crate) fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { what, path, source }
+    }
+
+    /// Wraps a failed system call.
+    pub(crate) fn syscall(call: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Syscall { call, source }
+    }
+}
+
+/// What an errno of kexec means to its caller.
+fn hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error() {
+        Some(libc::EPERM) => " (needs CAP_SYS_BOOT; lockdown or a signature policy may also forbid it)",
+        Some(libc::EINVAL) => " (is an image loaded? run `blackout load` first)",
+        Some(libc::EBUSY) => " (another kexec load or reboot is under way)",
+        Some(libc::ENOSYS) => " (the kernel lacks CONFIG_KEXEC_FILE)",
+        _ => "",
+    }
+}

@@ -1,0 +1,52 @@
+//! The last act in the outgoing kernel: anchors, then `reboot(2)`.
+
+use std::{io, path::Path};
+
+use super::{
+    AgentError, anchors, arm, kmsg,
+    state::{self, Recorder},
+    ticks::ticks,
+    tracefs::Instance,
+};
+use crate::{
+    recording::{Frame, Side, frame::Body},
+};
+
+/// Starts the loaded kernel. Comes back only if that failed: the recording then holds the outgoing
+/// kernel's evidence of the attempt, and the probes are taken out.
+///
+/// # Errors
+/// Always: what `reboot(2)` said, or what went wrong before it.
+pub fn jump(state_dir: &Path) -> Result<std::convert::Infallible, AgentError> {
+    let (_, path) = state::armed(state_dir)?;
+    let recorder = Instance::flight_recorder()?;
+    let mut file = Recorder::append(&path)?;
+    let last = Body::Anchors(anchors::take());
+    file.write(&[Frame::bare(Side::Outgoing, last)])?;
+    file.sync()?;
+    if let Some(recorder) = &recorder {
+        arm::burst(&mut recorder.marker()?, 1)?;
+    }
+
+    let errno = kexec_reboot();
+    let tsc = ticks();
+    let source = io::Error::from_raw_os_error(errno);
+    let mut frames = vec![Frame::bare(Side::Outgoing, Body::RebootReturned { errno, tsc })];
+    if let Some(recorder) = &recorder {
+        arm::burst(&mut recorder.marker()?, 2)?;
+        arm::disarm()?;
+        frames.extend(recorder.drain("flight", Side::Outgoing)?);
+    }
+    frames.push(Frame { side: Side::Outgoing, body: Body::Kmsg, blob: kmsg::read_all()? });
+    frames.push(Frame::bare(Side::Outgoing, Body::End));
+    file.write(&frames)?;
+    file.sync()?;
+    Err(AgentError::Syscall { call: "reboot(LINUX_REBOOT_CMD_KEXEC)", source })
+}
+
+/// `reboot(LINUX_REBOOT_CMD_KEXEC)`; the errno with which it came back.
+fn kexec_reboot() -> i32 {
+    // SAFETY: reboot takes plain numbers; if it succeeds, nothing of this process is left to be unsound.
+    unsafe { libc::reboot(libc::LINUX_REBOOT_CMD_KEXEC) };
+    io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}

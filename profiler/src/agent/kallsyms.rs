@@ -1,0 +1,54 @@
+//! Names for addresses, from `/proc/kallsyms`. Slow (a hundred thousand lines), so never inside a window.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    io::{BufRead, BufReader},
+};
+
+use super::AgentError;
+
+const PATH: &str = "/proc/kallsyms";
+
+/// The symbol at or next below each address, as `(address asked for, name)`; what the kernel hides
+/// (`kptr_restrict`) or does not know is left out.
+pub fn resolve(addresses: &BTreeSet<u64>) -> Result<Vec<(u64, String)>, AgentError> {
+    let mut text: Vec<(u64, String)> = Vec::new();
+    read(|address, kind, name| {
+        if address != 0 && matches!(kind, "t" | "T" | "w" | "W") {
+            text.push((address, name.to_owned()));
+        }
+    })?;
+    text.sort_by_key(|(address, _)| *address);
+    let nearest = |address: u64| {
+        let index = text.partition_point(|(start, _)| *start <= address).checked_sub(1)?;
+        text.get(index).map(|(_, name)| (address, name.clone()))
+    };
+    Ok(addresses.iter().filter_map(|address| nearest(*address)).collect())
+}
+
+/// Addresses of symbols by name, as `(address, name)`.
+pub fn addresses(names: &BTreeSet<&str>) -> Result<Vec<(u64, String)>, AgentError> {
+    let mut found = Vec::new();
+    read(|address, _, name| {
+        if address != 0 && names.contains(name) {
+            found.push((address, name.to_owned()));
+        }
+    })?;
+    Ok(found)
+}
+
+fn read(mut each: impl FnMut(u64, &str, &str)) -> Result<(), AgentError> {
+    let mut file = BufReader::new(File::open(PATH).map_err(AgentError::file("open", PATH))?);
+    let mut line = String::new();
+    while file.read_line(&mut line).map_err(AgentError::file("read", PATH))? > 0 {
+        let mut fields = line.split_ascii_whitespace();
+        if let (Some(address), Some(kind), Some(name)) = (fields.next(), fields.next(), fields.next())
+            && let Ok(address) = u64::from_str_radix(address, 16)
+        {
+            each(address, kind, name);
+        }
+        line.clear();
+    }
+    Ok(())
+}

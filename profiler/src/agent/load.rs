@@ -1,0 +1,116 @@
+//! Loads the incoming kernel with the command line that makes its boot visible.
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::{self, Write},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use super::{AgentError, identity, kmsg, state};
+use crate::{
+    catalogue::{CATALOGUE, Probe, RETURN_SUFFIX, Way},
+    kexec::{
+        cmdline::{self, Boot},
+        stamp,
+    },
+};
+
+/// What to load.
+#[derive(Debug, Clone)]
+pub struct LoadOptions {
+    /// The bzImage.
+    pub kernel: PathBuf,
+    /// Its initramfs.
+    pub initrd: Option<PathBuf>,
+    /// Appended to the command line.
+    pub append: String,
+    /// Stamp the image, to split the dark stretch.
+    pub stamp: bool,
+}
+
+/// The incoming kernel's command line, made from this kernel's.
+pub fn cmdline(run_id: &str, append: &str) -> Result<String, AgentError> {
+    let path = "/proc/cmdline";
+    let current = fs::read_to_string(path).map_err(AgentError::file("read", path))?;
+    let tsc_hz = identity::kernel(&kmsg::read_all()?).tsc_hz;
+    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append);
+    Ok(cmdline::generate(current.trim_end(), &boot)?)
+}
+
+/// What the catalogue asks of the incoming kernel's boot.
+fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str) -> Boot {
+    let wants = |way: Way| CATALOGUE.probes.iter().filter(move |probe| probe.incoming.contains(&way));
+    Boot {
+        filter: wants(Way::BootEnter).flat_map(|probe| probe.symbols.clone()).collect(),
+        events: vec!["initcall:*".into(), "printk:console".into()],
+        kprobes: wants(Way::BootCall).flat_map(boot_kprobes).collect(),
+        tsc_khz,
+        run_id: run_id.to_owned(),
+        append: append.to_owned(),
+    }
+}
+
+/// Entry and return of a function as `kprobe_event=` definitions (Documentation/trace/kprobetrace.rst);
+/// the event's name is the symbol's, so that the catalogue finds it again.
+fn boot_kprobes(probe: &Probe) -> Vec<String> {
+    // Only what the subject names: the command line is short.
+    let mut args = String::new();
+    for (index, arg) in ["a0", "a1", "a2"].iter().enumerate() {
+        if probe.subject.contains(&format!("{{{arg}}}")) {
+            args += &format!(",{arg}=$arg{}", index + 1);
+        }
+    }
+    if probe.named {
+        args += ",name=+0($arg1):string";
+    }
+    let both = |symbol: &String| {
+        [format!("p:{symbol},{symbol}{args}"), format!("r:{symbol}{RETURN_SUFFIX},{symbol},ret=$retval")]
+    };
+    probe.symbols.iter().flat_map(both).collect()
+}
+
+/// Loads a kernel for the armed run; gives the command line it will have.
+pub fn load(state_dir: &Path, options: &LoadOptions) -> Result<String, AgentError> {
+    let (run, _) = state::armed(state_dir)?;
+    let cmdline = cmdline(&run.id, &options.append)?;
+    let kernel = if options.stamp { stamped(&options.kernel)? } else { open(&options.kernel)? };
+    let initrd = options.initrd.as_deref().map(open).transpose()?;
+    kexec_file_load(&kernel, initrd.as_ref(), &cmdline)?;
+    Ok(cmdline)
+}
+
+fn open(path: &Path) -> Result<File, AgentError> {
+    File::open(path).map_err(AgentError::file("open", path))
+}
+
+/// The image with stamps, as an anonymous file.
+fn stamped(path: &Path) -> Result<File, AgentError> {
+    let mut image = fs::read(path).map_err(AgentError::file("read", path))?;
+    stamp::stamp(&mut image).map_err(|source| AgentError::Stamp { path: path.into(), source })?;
+    // SAFETY: the name is a C string; the result is checked.
+    let fd = unsafe { libc::memfd_create(c"blackout-kernel".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(AgentError::syscall("memfd_create")(io::Error::last_os_error()));
+    }
+    // SAFETY: a descriptor we have just been given, and nobody else owns.
+    let mut file = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+    file.write_all(&image).map_err(AgentError::file("write", "memfd"))?;
+    // The kernel reads no file that somebody may write: go on with a read-only descriptor alone.
+    open(Path::new(&format!("/proc/self/fd/{}", file.as_raw_fd())))
+}
+
+fn kexec_file_load(kernel: &File, initrd: Option<&File>, cmdline: &str) -> Result<(), AgentError> {
+    const KEXEC_FILE_NO_INITRAMFS: libc::c_ulong = 4;
+    let flags = if initrd.is_some() { 0 } else { KEXEC_FILE_NO_INITRAMFS };
+    let initrd_fd = initrd.map_or(-1, AsRawFd::as_raw_fd);
+    let text = CString::new(cmdline)
+        .map_err(|error| AgentError::syscall("kexec_file_load")(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    let length = text.as_bytes_with_nul().len();
+    // SAFETY: descriptors are open, the command line is readable for the length given.
+    let result = unsafe {
+        libc::syscall(libc::SYS_kexec_file_load, kernel.as_raw_fd(), initrd_fd, length, text.as_ptr(), flags)
+    };
+    if result == 0 { Ok(()) } else { Err(AgentError::syscall("kexec_file_load")(io::Error::last_os_error())) }
+}

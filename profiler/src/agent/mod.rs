@@ -1,0 +1,23 @@
+//! What runs on the host: arms the probes, loads and starts the incoming kernel, collects the
+//! evidence. All input and output of a live update is here; what it means is decided elsewhere.
+
+mod anchors;
+mod arm;
+mod collect;
+mod error;
+mod identity;
+mod jump;
+mod kallsyms;
+mod kmsg;
+mod load;
+mod probes;
+mod state;
+mod ticks;
+mod tracefs;
+
+pub use arm::{arm, disarm};
+pub use collect::{Collected, collect};
+pub use error::AgentError;
+pub use jump::jump;
+pub use load::{LoadOptions, cmdline, load};
+pub use state::newest;

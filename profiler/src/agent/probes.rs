@@ -1,0 +1,131 @@
+//! Puts the eBPF programs into the kernel.
+
+use std::{fs, path::Path};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{KProbe, links::FdLink},
+};
+
+use super::{AgentError, ticks::ticks};
+use crate::{
+    catalogue::{CATALOGUE, Probe, Way},
+    recording::{
+        Side,
+        frame::{Coverage, ProbeState},
+    },
+};
+
+/// The programs, built by `cargo xtask ebpf`; instructions are little-endian words, so it is aligned.
+static OBJECT: &[u8] =
+    aya::include_bytes_aligned!("../../../profiler-ebpf/prebuilt/blackout-probes.bpf.o");
+
+const PIN_DIR: &str = "/sys/fs/bpf/blackout";
+
+/// Loaded programs; their probes end with this value unless they were pinned.
+pub struct Probes {
+    ebpf: Ebpf,
+}
+
+impl Probes {
+    /// Loads the programs and attaches every probe that `side` wants, by trying; with `pin`, the
+    /// probes stay when this process ends.
+    ///
+    /// A probe that cannot be attached is an entry in the coverage, not an error.
+    pub fn attach(side: Side, pin: bool) -> Result<(Self, Coverage), AgentError> {
+        let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
+        let mut ebpf = EbpfLoader::new().load(OBJECT)?;
+        for program in ["enter_plain", "enter_named", "exit"] {
+            kprobe(&mut ebpf, program)?
+                .load()
+                .map_err(|source| AgentError::LoadProgram { program, source })?;
+        }
+        coverage.loaded_tsc = ticks();
+        if pin {
+            fs::create_dir_all(PIN_DIR).map_err(AgentError::file("create", PIN_DIR))?;
+        }
+        for probe in &CATALOGUE.probes {
+            let ways = match side {
+                Side::Outgoing => &probe.outgoing,
+                Side::Incoming => &probe.incoming,
+            };
+            let returns = ways.contains(&Way::Call);
+            if returns || ways.contains(&Way::Enter) {
+                coverage.probes.push(attach_one(&mut ebpf, probe, returns, pin)?);
+            }
+        }
+        coverage.attached_tsc = ticks();
+        Ok((Self { ebpf }, coverage))
+    }
+
+    /// Records written and records the kernel refused, since loading.
+    pub fn counters(&self) -> Option<(u64, u64)> {
+        use profiler_common::record::{REJECTED, SEEN};
+        let map = aya::maps::Array::<_, u64>::try_from(self.ebpf.map("COUNTERS")?).ok()?;
+        Some((map.get(&SEEN, 0).ok()?, map.get(&REJECTED, 0).ok()?))
+    }
+}
+
+/// Takes pinned probes out of the kernel; nothing to do is fine.
+pub fn unpin() -> Result<(), AgentError> {
+    if !Path::new(PIN_DIR).exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(PIN_DIR).map_err(AgentError::file("remove", PIN_DIR))
+}
+
+fn kprobe<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut KProbe, AgentError> {
+    let program_mut = ebpf.program_mut(program).ok_or(AgentError::Program(program))?;
+    program_mut.try_into().map_err(|_| AgentError::Program(program))
+}
+
+/// Tries the symbols of one probe in order.
+fn attach_one(ebpf: &mut Ebpf, probe: &Probe, returns: bool, pin: bool) -> Result<ProbeState, AgentError> {
+    let entry = if probe.named { "enter_named" } else { "enter_plain" };
+    let mut state = ProbeState {
+        probe: probe.name.clone(),
+        symbol: None,
+        method: "kprobe".to_owned(),
+        error: None,
+        missed: None,
+    };
+    for symbol in &probe.symbols {
+        let attached = hook(kprobe(ebpf, entry)?, symbol, pin).and_then(|()| {
+            if !returns {
+                return Ok(());
+            }
+            let exit = kprobe(ebpf, "exit").map_err(|error| error.to_string())?;
+            hook(exit, symbol, pin)
+        });
+        match attached {
+            Ok(()) => {
+                state.symbol = Some(symbol.clone());
+                state.error = None;
+                break;
+            }
+            Err(error) => state.error = Some(error),
+        }
+    }
+    Ok(state)
+}
+
+/// Attaches one program to one symbol; the error is text for the coverage table.
+fn hook(program: &mut KProbe, symbol: &str, pin: bool) -> Result<(), String> {
+    let kind = format!("{:?}", program.kind()).to_lowercase();
+    let link = program.attach(symbol, 0).map_err(|error| reason(&error))?;
+    if pin {
+        let link = program.take_link(link).map_err(|error| reason(&error))?;
+        let link: FdLink = link.try_into().map_err(|error| reason(&error))?;
+        link.pin(Path::new(PIN_DIR).join(format!("{symbol}-{kind}"))).map_err(|error| reason(&error))?;
+    }
+    Ok(())
+}
+
+/// The innermost cause: the outer layers repeat what the coverage table says already.
+fn reason(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

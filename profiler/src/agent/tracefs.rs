@@ -1,0 +1,144 @@
+//! Files of tracefs: one instance's pages, formats, markers and switches.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::AgentError;
+use crate::recording::{
+    Frame, Side,
+    frame::{Body, TraceBuffer},
+};
+
+const ROOT: &str = "/sys/kernel/tracing";
+
+/// Instance that carries the outgoing kernel's last events: `trace_instance=boot_map@trace`.
+pub const FLIGHT_RECORDER: &str = "boot_map";
+
+/// One trace instance.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    dir: PathBuf,
+}
+
+impl Instance {
+    /// The global buffer.
+    pub fn global() -> Result<Self, AgentError> {
+        let dir = PathBuf::from(ROOT);
+        if dir.join("trace").exists() { Ok(Self { dir }) } else { Err(AgentError::NoTracefs) }
+    }
+
+    /// The flight recorder; `None` if it is not on this kernel's command line.
+    pub fn flight_recorder() -> Result<Option<Self>, AgentError> {
+        let dir = Self::global()?.dir.join("instances").join(FLIGHT_RECORDER);
+        Ok(dir.exists().then_some(Self { dir }))
+    }
+
+    /// Writes a switch file.
+    pub fn set(&self, file: &str, value: &str) -> Result<(), AgentError> {
+        let path = self.dir.join(file);
+        fs::write(&path, value).map_err(AgentError::file("write", path))
+    }
+
+    /// Reads a text file.
+    pub fn get(&self, file: &str) -> Result<String, AgentError> {
+        let path = self.dir.join(file);
+        fs::read_to_string(&path).map_err(AgentError::file("read", path))
+    }
+
+    /// Empties the buffer.
+    pub fn clear(&self) -> Result<(), AgentError> {
+        self.set("trace", "")
+    }
+
+    /// Opens `trace_marker`: each write is one record.
+    pub fn marker(&self) -> Result<Marker, AgentError> {
+        let path = self.dir.join("trace_marker");
+        let file = OpenOptions::new().write(true).open(&path).map_err(AgentError::file("open", &path))?;
+        Ok(Marker { file, path })
+    }
+
+    /// Layout and clock of this buffer. `events` are `system/event` names; those that the kernel does
+    /// not have are left out.
+    pub fn describe(&self, name: &str, events: &[String]) -> Result<TraceBuffer, AgentError> {
+        let clock = self.get("trace_clock")?;
+        let clock = clock.split(['[', ']']).nth(1).unwrap_or("local").to_owned();
+        let header_page = fs::read_to_string(Path::new(ROOT).join("events/header_page"))
+            .map_err(AgentError::file("read", "events/header_page"))?;
+        let format = |event: &String| {
+            let text = fs::read_to_string(Path::new(ROOT).join("events").join(event).join("format")).ok()?;
+            Some(format!("# {event}\n{text}"))
+        };
+        let formats = events.iter().filter_map(format).collect();
+        Ok(TraceBuffer { name: name.to_owned(), clock, header_page, formats })
+    }
+
+    /// Reads out (consumes) every page of every CPU, and the loss counters.
+    pub fn drain(&self, name: &str, side: Side) -> Result<Vec<Frame>, AgentError> {
+        let mut frames = Vec::new();
+        let per_cpu = self.dir.join("per_cpu");
+        let entries = fs::read_dir(&per_cpu).map_err(AgentError::file("list", &per_cpu))?;
+        let mut cpus: Vec<u32> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
+            .collect();
+        cpus.sort_unstable();
+        for cpu in cpus {
+            // Before the pages: reading them changes the counters.
+            let text = self.get(&format!("per_cpu/cpu{cpu}/stats"))?;
+            frames.push(Frame::bare(side, Body::TraceStats { buffer: name.to_owned(), cpu, text }));
+            let path = per_cpu.join(format!("cpu{cpu}/trace_pipe_raw"));
+            let (page_size, blob) = self.read_pages(&path)?;
+            if !blob.is_empty() {
+                let body = Body::TracePages { buffer: name.to_owned(), cpu, page_size };
+                frames.push(Frame { side, body, blob });
+            }
+        }
+        Ok(frames)
+    }
+
+    /// All pages of one `trace_pipe_raw`, each padded to the sub-buffer's size.
+    fn read_pages(&self, path: &Path) -> Result<(u32, Vec<u8>), AgentError> {
+        let page_size = self.page_size();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(AgentError::file("open", path))?;
+        let mut pages = Vec::new();
+        let mut page = vec![0; page_size as usize];
+        loop {
+            page.fill(0);
+            match file.read(&mut page) {
+                Ok(0) => break,
+                Ok(_) => pages.extend_from_slice(&page),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(AgentError::file("read", path)(error)),
+            }
+        }
+        Ok((page_size, pages))
+    }
+
+    /// `buffer_subbuf_size_kb`, since Linux 6.8; a page before.
+    fn page_size(&self) -> u32 {
+        let kilobytes = self.get("buffer_subbuf_size_kb").ok().and_then(|text| text.trim().parse::<u32>().ok());
+        kilobytes.filter(|kb| (4..=1024).contains(kb)).map_or(4096, |kb| kb * 1024)
+    }
+}
+
+/// An open `trace_marker`.
+#[derive(Debug)]
+pub struct Marker {
+    file: File,
+    path: PathBuf,
+}
+
+impl Marker {
+    /// One record.
+    pub fn write(&mut self, text: &str) -> Result<(), AgentError> {
+        self.file.write_all(text.as_bytes()).map_err(AgentError::file("write", &self.path))
+    }
+}

@@ -1,0 +1,3 @@
+//! The command line: one thin file per subcommand that does more than call the library.
+
+pub mod report;

@@ -1,0 +1,335 @@
+//! `blackout.report/1`: field names are a contract with the tools that read them.
+//!
+//! All times are integer nanoseconds on the report's own axis: 0 is the start of the window, what lies
+//! before it is negative. `null` is unknown; it is never written as zero.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue::Place;
+pub use crate::stitch::{Handover, Loss, ProbeLoss};
+
+/// Value of [`Report::schema`].
+pub const SCHEMA: &str = "blackout.report/1";
+
+/// What one live update did, and how long each part of it took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// `blackout.report/1`.
+    pub schema: String,
+    /// What made this report.
+    pub tool: Tool,
+    /// Which live update, on which machine.
+    pub run: Run,
+    /// The kernel that was replaced.
+    pub outgoing: Option<Kernel>,
+    /// The kernel that replaced it.
+    pub incoming: Option<Kernel>,
+    /// LUO's number of this live update, as the incoming kernel printed it.
+    pub liveupdate_number: Option<u64>,
+    /// KHO's count of kexecs since the cold boot, as the incoming kernel printed it.
+    pub kexec_count: Option<u32>,
+    /// Whether it worked.
+    pub outcome: Outcome,
+    /// What failed, in the order of time.
+    pub failures: Vec<Failure>,
+    /// What became of the flight recorder.
+    pub handover: Handover,
+    /// The time base.
+    pub clock: Clock,
+    /// The window that the phases divide; `null` if the evidence does not hold both its ends.
+    pub window: Option<Window>,
+    /// Guests; empty in a host window.
+    pub vms: Vec<Vm>,
+    /// The partition: these durations add up to the window's, exactly.
+    pub phases: Vec<Phase>,
+    /// Sum of the phases that no evidence covers.
+    pub unobserved_ns: u64,
+    /// Spans before the window: preparation while the guests still run.
+    pub brownout: Vec<Span>,
+    /// Functions that are counted, not streamed.
+    pub hot: Vec<Hot>,
+    /// Every probe that was wanted.
+    pub coverage: Vec<Coverage>,
+    /// What was lost.
+    pub loss: Loss,
+    /// What looking has cost.
+    pub overhead: Overhead,
+    /// What could be shorter, with the evidence for it.
+    pub advice: Vec<Advice>,
+    /// Commands that ran beside the recorder.
+    pub commands: Vec<Command>,
+    /// What a reader must know to trust these numbers, in words.
+    pub notes: Vec<String>,
+}
+
+/// What made this report.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tool {
+    /// `blackout`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Commit it was built from; empty if unknown.
+    pub commit: String,
+}
+
+/// Which live update, on which machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// Run id: 16 hex digits.
+    pub id: String,
+    /// When it was armed, RFC 3339, UTC.
+    pub recorded_at: String,
+    /// Host name.
+    pub host: String,
+    /// `x86_64`, ...
+    pub arch: String,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Memory, bytes.
+    pub memory_bytes: u64,
+    /// NUMA nodes.
+    pub numa_nodes: u32,
+    /// Recorded in a lab whose time is a function of instructions executed.
+    pub deterministic: bool,
+}
+
+/// One kernel.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -v`.
+    pub version: String,
+    /// GNU build id, hex.
+    pub build_id: String,
+    /// SHA-256 of `/proc/config.gz`, hex.
+    pub config_sha256: String,
+    /// Command line.
+    pub cmdline: String,
+}
+
+/// Whether the live update worked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Both kernels were seen, nothing failed, the window has both ends.
+    Complete,
+    /// It may have worked, but part of the evidence is missing.
+    Partial,
+    /// The kexec was refused, or something was not restored.
+    Failed,
+}
+
+/// Something that failed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// Which kernel.
+    pub kernel: Place,
+    /// Function, system call or command.
+    pub function: String,
+    /// LUO session, if known.
+    pub session: Option<String>,
+    /// LUO token, if known.
+    pub token: Option<String>,
+    /// Positive errno, if known.
+    pub errno: Option<i32>,
+    /// When, if known.
+    pub at_ns: Option<i64>,
+    /// In words.
+    pub message: String,
+}
+
+/// The time base.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Clock {
+    /// `tsc`, ...
+    pub source: String,
+    /// Its frequency.
+    pub hz: u64,
+    /// Largest error of any border of the window, from the anchors.
+    pub error_ns: u64,
+}
+
+/// The window that is divided.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Window {
+    /// `vm`, `host` or `marks`.
+    pub definition: String,
+    /// What begins it.
+    pub start: String,
+    /// What ends it.
+    pub end: String,
+    /// Its length.
+    pub duration_ns: u64,
+    /// Error of that length.
+    pub error_ns: u64,
+}
+
+/// One guest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Vm {
+    /// Identity across the update.
+    pub id: String,
+    /// Name its VMM gave it.
+    pub name: String,
+    /// Its own window.
+    pub blackout_ns: u64,
+    /// Its vCPUs.
+    pub vcpus: Vec<Vcpu>,
+}
+
+/// One vCPU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Vcpu {
+    /// Number.
+    pub id: u32,
+    /// Its own last exit to its own first entry.
+    pub pause_ns: u64,
+}
+
+/// One cell of the partition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Phase {
+    /// Stable name; `unobserved` for time that no evidence covers.
+    pub id: String,
+    /// For a person.
+    pub title: String,
+    /// Whose time it is.
+    pub kernel: Place,
+    /// Where it begins.
+    pub start_ns: i64,
+    /// Its length.
+    pub duration_ns: u64,
+    /// Its part of the window, 0 to 1.
+    pub share: f64,
+    /// Error of its length.
+    pub error_ns: u64,
+    /// What begins it.
+    pub begins_with: String,
+    /// What happened inside, as a forest; spans that cross a border are listed where they begin.
+    pub spans: Vec<Span>,
+}
+
+/// One timed thing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Span {
+    /// Function, initcall or command.
+    pub name: String,
+    /// Family of the probe, `initcall`, `command`.
+    pub kind: String,
+    /// Whose time it is: session, token, device.
+    pub subject: String,
+    /// Where it begins.
+    pub start_ns: i64,
+    /// Its length; `null` if its end was not seen.
+    pub duration_ns: Option<u64>,
+    /// Its length less that of the spans inside it.
+    pub self_ns: Option<u64>,
+    /// CPU at its begin.
+    pub cpu: Option<u32>,
+    /// Task.
+    pub pid: Option<u32>,
+    /// Task's name.
+    pub comm: Option<String>,
+    /// What it returned.
+    pub retval: Option<i64>,
+    /// On the chain that ended its phase.
+    pub critical: bool,
+    /// What happened inside it.
+    pub spans: Vec<Span>,
+}
+
+/// A function that is counted, not streamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub struct Hot {
+    pub probe: String,
+    pub kernel: Place,
+    pub phase: String,
+    pub count: u64,
+    pub total_ns: u64,
+    pub min_ns: u64,
+    pub p50_ns: u64,
+    pub p99_ns: u64,
+    pub max_ns: u64,
+    /// HdrHistogram V2, base64.
+    pub hdr: String,
+}
+
+/// One probe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Coverage {
+    /// Its name in the catalogue.
+    pub probe: String,
+    /// What it belongs to.
+    pub family: String,
+    /// Which kernel it watched.
+    pub kernel: Place,
+    /// The symbol that was taken.
+    pub symbol: Option<String>,
+    /// `kprobe`, `boot-kprobe`, `boot-function`.
+    pub method: String,
+    /// How it went.
+    pub state: ProbeState,
+    /// Calls seen.
+    pub hits: u64,
+    /// Why not, if not.
+    pub reason: Option<String>,
+}
+
+/// How a probe went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ProbeState {
+    /// In place, and hit.
+    Fired,
+    /// In place, never hit.
+    Attached,
+    /// This kernel has none of its symbols.
+    Missing,
+    /// It could not be put in place.
+    Failed,
+}
+
+/// What looking has cost.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Overhead {
+    /// Run time of the eBPF programs, where the kernel counted it.
+    pub probe_ns: Option<u64>,
+    /// Their runs, where the kernel counted them.
+    pub probe_runs: Option<u64>,
+    /// Loading the programs into the incoming kernel.
+    pub load_ns: Option<u64>,
+    /// Attaching them there.
+    pub attach_ns: Option<u64>,
+    /// How much of both lay inside the window (beside the restore, on another CPU if there is one).
+    pub in_window_ns: Option<u64>,
+}
+
+/// What could be shorter.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)]
+pub struct Advice {
+    pub phase: String,
+    pub text: String,
+    pub saving_ns: u64,
+    pub how: String,
+}
+
+/// A command that ran beside the recorder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Command {
+    /// Which kernel.
+    pub kernel: Place,
+    /// What was run.
+    pub argv: Vec<String>,
+    /// Exit code; 128 + signal if killed.
+    pub exit_code: i32,
+    /// When it began.
+    pub start_ns: i64,
+    /// How long it took.
+    pub duration_ns: u64,
+}
+

@@ -1,0 +1,188 @@
+//! The report for a person at a terminal.
+
+use std::fmt::{self, Write};
+
+use super::{Handover, Outcome, Phase, ProbeState, Report, Span};
+
+/// Cells of a phase's bar.
+const BAR: usize = 24;
+/// Spans in the list of the largest.
+const LARGEST: usize = 10;
+
+/// Renders the whole report; no colour, at most 100 columns but for names longer than that.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    // Writing to a String does not fail.
+    let _ = write(&mut out, report);
+    out
+}
+
+fn write(out: &mut String, report: &Report) -> fmt::Result {
+    head(out, report)?;
+    failures(out, report)?;
+    phases(out, report)?;
+    largest(out, report)?;
+    foot(out, report)
+}
+
+fn head(out: &mut String, report: &Report) -> fmt::Result {
+    let outcome = match report.outcome {
+        Outcome::Complete => "complete",
+        Outcome::Partial => "PARTIAL",
+        Outcome::Failed => "FAILED",
+    };
+    let handover = match report.handover {
+        Handover::Intact => "intact",
+        Handover::Rejected => "REJECTED",
+        Handover::Absent => "ABSENT",
+    };
+    let number = report.liveupdate_number.map(|number| format!(" {number}")).unwrap_or_default();
+    writeln!(out, "live update{number}: {outcome}, flight recorder {handover}, run {}", report.run.id)?;
+    let release = |kernel: &Option<super::Kernel>| kernel.as_ref().map_or("?", |k| k.release.as_str()).to_owned();
+    let (from, to) = (release(&report.outgoing), release(&report.incoming));
+    let run = &report.run;
+    let memory = run.memory_bytes / (1 << 20);
+    writeln!(
+        out,
+        "{from} -> {to} on {}, {} CPUs, {memory} MiB, {} node(s), {}",
+        run.host, run.cpus, run.numa_nodes, run.recorded_at
+    )?;
+    match &report.window {
+        Some(window) => {
+            let (length, error) = (duration(window.duration_ns), duration(window.error_ns));
+            writeln!(out, "\nblackout window ({})  {length}  +- {error}", window.definition)?;
+            writeln!(out, "  from {}  to {}", window.start, window.end)
+        }
+        None => writeln!(out, "\nno window: the evidence holds none of its ends"),
+    }
+}
+
+fn failures(out: &mut String, report: &Report) -> fmt::Result {
+    for failure in &report.failures {
+        writeln!(out, "FAILED  {}", failure.message)?;
+    }
+    Ok(())
+}
+
+fn phases(out: &mut String, report: &Report) -> fmt::Result {
+    if report.phases.is_empty() {
+        return Ok(());
+    }
+    let title = report.phases.iter().map(|phase| phase.title.chars().count()).max().unwrap_or(0).clamp(5, 52);
+    writeln!(out, "\n{:<8}  {:<title$}  {:>10}  {:>6}  {:>9}", "kernel", "phase", "time", "share", "+-")?;
+    let largest = report.phases.iter().map(|phase| phase.duration_ns).max().unwrap_or(1).max(1);
+    for phase in &report.phases {
+        let Phase { duration_ns, error_ns, share, .. } = phase;
+        let kernel = format!("{:?}", phase.kernel).to_lowercase();
+        let filled = (u128::from(*duration_ns) * BAR as u128).div_ceil(u128::from(largest)) as usize;
+        writeln!(
+            out,
+            "{kernel:<8}  {:<title$}  {:>10}  {:>5.1}%  {:>9}  {}",
+            clip(&phase.title, title),
+            duration(*duration_ns),
+            share * 100.0,
+            duration(*error_ns),
+            "#".repeat(filled.min(BAR)),
+        )?;
+    }
+    Ok(())
+}
+
+fn largest(out: &mut String, report: &Report) -> fmt::Result {
+    let mut spans: Vec<(&str, &Span)> = Vec::new();
+    for phase in &report.phases {
+        flatten(&phase.id, &phase.spans, &mut spans);
+    }
+    let own = |span: &Span| span.self_ns.unwrap_or(0);
+    spans.sort_by_key(|(_, span)| std::cmp::Reverse(own(span)));
+    spans.retain(|(_, span)| own(span) > 0);
+    if spans.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nlargest spans, by their own time")?;
+    for (phase, span) in spans.into_iter().take(LARGEST) {
+        let subject = if span.subject.is_empty() { String::new() } else { format!(" [{}]", span.subject) };
+        let who = span.comm.as_ref().map(|comm| format!("  {comm}")).unwrap_or_default();
+        let total = span.duration_ns.map_or("?".to_owned(), duration);
+        writeln!(out, "  {:>10} of {total:>10}  {phase:<15}  {}{subject}{who}", duration(own(span)), span.name)?;
+    }
+    Ok(())
+}
+
+fn flatten<'a>(phase: &'a str, spans: &'a [Span], into: &mut Vec<(&'a str, &'a Span)>) {
+    for span in spans {
+        into.push((phase, span));
+        flatten(phase, &span.spans, into);
+    }
+}
+
+fn foot(out: &mut String, report: &Report) -> fmt::Result {
+    let clock = &report.clock;
+    writeln!(out, "\nunobserved  {}", duration(report.unobserved_ns))?;
+    let mhz = clock.hz as f64 / 1e6;
+    writeln!(out, "clock       {} at {mhz:.3} MHz, borders +- {}", clock.source, duration(clock.error_ns))?;
+    let count = |value: Option<u64>| value.map_or("none kept".to_owned(), |value| value.to_string());
+    let loss = &report.loss;
+    writeln!(
+        out,
+        "loss        flight recorder {}, boot trace {}, kernel log {}, recording {}",
+        count(loss.flight_recorder),
+        count(loss.boot_trace),
+        count(loss.kmsg),
+        loss.recording,
+    )?;
+    for probe in &loss.per_probe {
+        writeln!(out, "LOST        {} x {}: {}", probe.count, probe.probe, probe.reason)?;
+    }
+    let with = |state: ProbeState| report.coverage.iter().filter(|probe| probe.state == state).count();
+    writeln!(
+        out,
+        "probes      {} fired, {} silent, {} missing, {} failed",
+        with(ProbeState::Fired),
+        with(ProbeState::Attached),
+        with(ProbeState::Missing),
+        with(ProbeState::Failed),
+    )?;
+    let overhead = &report.overhead;
+    if let (Some(load), Some(attach), Some(inside)) = (overhead.load_ns, overhead.attach_ns, overhead.in_window_ns) {
+        let (load, attach, inside) = (duration(load), duration(attach), duration(inside));
+        writeln!(out, "looking     {load} to load, {attach} to attach, {inside} of it beside the window")?;
+    }
+    for command in &report.commands {
+        writeln!(out, "command     {} (exit {})", command.argv.join(" "), command.exit_code)?;
+    }
+    for note in &report.notes {
+        writeln!(out, "note        {note}")?;
+    }
+    Ok(())
+}
+
+/// Nanoseconds with a unit that leaves three to six digits.
+pub fn duration(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} us", ns as f64 / 1e3),
+        1_000_000..10_000_000_000 => format!("{:.3} ms", ns as f64 / 1e6),
+        _ => format!("{:.3} s", ns as f64 / 1e9),
+    }
+}
+
+fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width.saturating_sub(3)).chain("...".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_keep_their_digits() {
+        assert_eq!(duration(999), "999 ns");
+        assert_eq!(duration(12_345), "12.3 us");
+        assert_eq!(duration(987_654_321), "987.654 ms");
+        assert_eq!(duration(66_100_000_000), "66.100 s");
+    }
+}

@@ -1,0 +1,117 @@
+//! Trace events -> sightings, on whatever clock the buffer had.
+
+use super::half::Half;
+use crate::{
+    catalogue::{CATALOGUE, RETURN_SUFFIX},
+    evidence::{
+        probe_record::{ProbeCall, ProbeRecord},
+        trace::{ProbePoint, Trace, TraceEvent, TraceKind, Value},
+    },
+    recording::Side,
+    timeline::{Moment, Sighting, Source, What},
+};
+
+/// What a buffer's events came to.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// Sightings in order of time.
+    pub sightings: Vec<Sighting>,
+    /// Sequence numbers of the probe records among them.
+    pub seqs: Vec<u64>,
+    /// Events about functions that have no name, or no probe.
+    pub nameless: u64,
+}
+
+/// Makes sightings of a buffer's events; `moment` puts a time stamp of its clock on the common axis.
+pub fn sightings(side: Side, half: &Half, trace: &Trace, moment: impl Fn(u64) -> Moment) -> Decoded {
+    let mut decoded = Decoded::default();
+    for event in &trace.events {
+        let record = match &event.event {
+            TraceKind::BpfPrintk { text } => ProbeRecord::parse(text),
+            _ => None,
+        };
+        decoded.seqs.extend(record.as_ref().map(|record| record.seq));
+        let what = match record {
+            Some(record) => probe_call(half, record),
+            None => what(half, &event.event),
+        };
+        match what {
+            Seen::Something(what) => decoded.sightings.push(Sighting {
+                side,
+                at: moment(event.ts),
+                cpu: Some(event.cpu),
+                pid: pid(event),
+                what,
+            }),
+            Seen::Nameless => decoded.nameless += 1,
+            Seen::Nothing => {}
+        }
+    }
+    decoded
+}
+
+enum Seen {
+    Something(What),
+    /// An event that should have a name, and has none.
+    Nameless,
+    /// Not for the timeline.
+    Nothing,
+}
+
+fn pid(event: &TraceEvent) -> Option<u32> {
+    u32::try_from(event.pid).ok()
+}
+
+fn probe_call(half: &Half, record: ProbeRecord) -> Seen {
+    let Some(probe) = half.symbol(record.ip).and_then(|symbol| CATALOGUE.by_symbol(symbol)) else {
+        return Seen::Nameless;
+    };
+    let source = Source::Ebpf;
+    Seen::Something(match record.point {
+        ProbeCall::Enter { args, comm, name } => {
+            let subject = probe.subject(&name, args);
+            What::Enter { subject, probe, source, comm: Some(comm).filter(|comm| !comm.is_empty()) }
+        }
+        ProbeCall::Exit { retval } => What::Exit { probe, source, retval },
+    })
+}
+
+fn what(half: &Half, event: &TraceKind) -> Seen {
+    let function = |address: u64| half.symbol(address).map(str::to_owned);
+    let what = match event {
+        TraceKind::Function { ip, .. } => half
+            .symbol(*ip)
+            .and_then(|symbol| CATALOGUE.by_symbol(symbol))
+            .map(|probe| What::Reached { probe, comm: None }),
+        TraceKind::InitcallStart { func } => function(*func).map(|function| What::InitcallBegin { function }),
+        TraceKind::InitcallFinish { func, ret } => {
+            function(*func).map(|function| What::InitcallEnd { function, retval: *ret })
+        }
+        TraceKind::Kprobe { name, point, args, .. } => boot_kprobe(name, *point, args),
+        _ => return Seen::Nothing,
+    };
+    what.map_or(Seen::Nameless, Seen::Something)
+}
+
+/// A kprobe that `blackout load` put on the command line: the event is named after its symbol.
+fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)]) -> Option<What> {
+    let symbol = event.strip_suffix(RETURN_SUFFIX).unwrap_or(event);
+    let probe = CATALOGUE.by_symbol(symbol)?;
+    let source = Source::BootKprobe;
+    let number = |wanted: &str| {
+        args.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| match value {
+            Value::Unsigned(value) => *value,
+            Value::Signed(value) => *value as u64,
+            Value::Text(_) => 0,
+        })
+    };
+    if point == ProbePoint::Return {
+        return Some(What::Exit { probe, source, retval: number("ret") });
+    }
+    let name = args.iter().find_map(|(name, value)| match value {
+        Value::Text(text) if name == "name" => Some(text.as_str()),
+        _ => None,
+    });
+    let subject = probe.subject(name.unwrap_or_default(), [number("a0"), number("a1"), number("a2")]);
+    Some(What::Enter { probe, source, subject, comm: None })
+}

@@ -1,0 +1,121 @@
+//! One kernel's half of a recording, sorted by what it is.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    evidence::trace::CpuPages,
+    recording::{
+        Body, Frame, Side,
+        frame::{Anchors, CommandResult, Coverage, Kernel, Run, TraceBuffer},
+    },
+};
+
+/// Everything the recording holds about one kernel.
+#[derive(Debug, Default)]
+pub struct Half<'a> {
+    /// Identity of the run, as this half has it.
+    pub run: Option<Run>,
+    /// The kernel.
+    pub kernel: Option<Kernel>,
+    /// Trace buffers by name.
+    pub buffers: BTreeMap<String, TraceBuffer>,
+    /// Their pages.
+    pub pages: Vec<(&'a str, CpuPages<'a>)>,
+    /// Their loss counters: buffer, CPU, text.
+    pub stats: Vec<(&'a str, u32, &'a str)>,
+    /// The kernel log.
+    pub kmsg: Option<&'a [u8]>,
+    /// Anchors that user space took.
+    pub anchors: Vec<Anchors>,
+    /// Names by address.
+    pub symbols: BTreeMap<u64, String>,
+    /// What was probed.
+    pub coverage: Option<Coverage>,
+    /// `boot_params`.
+    pub boot_params: Option<&'a [u8]>,
+    /// Commands that ran beside the recorder.
+    pub commands: Vec<CommandResult>,
+    /// `reboot(2)` came back: errno and TSC.
+    pub returned: Option<(i32, u64)>,
+    /// Notes of the recorder.
+    pub notes: Vec<String>,
+    /// The half was written to its end.
+    pub ended: bool,
+    /// It holds anything at all.
+    pub present: bool,
+}
+
+impl<'a> Half<'a> {
+    /// Gathers one side's frames.
+    pub fn gather(frames: &'a [Frame], side: Side) -> Self {
+        let mut half = Self::default();
+        for frame in frames.iter().filter(|frame| frame.side == side) {
+            half.present = true;
+            match &frame.body {
+                Body::TracePages { buffer, cpu, page_size } => {
+                    let pages = CpuPages { cpu: *cpu, page_size: *page_size, blob: &frame.blob };
+                    half.pages.push((buffer, pages));
+                }
+                Body::TraceStats { buffer, cpu, text } => half.stats.push((buffer, *cpu, text)),
+                Body::Kmsg => half.kmsg = Some(&frame.blob),
+                Body::BootParams => half.boot_params = Some(&frame.blob),
+                body => half.take(body.clone()),
+            }
+        }
+        half
+    }
+
+    /// Takes a body that carries everything itself; what is known already stays.
+    pub fn take(&mut self, body: Body) {
+        match body {
+            Body::Run(run) => drop(self.run.get_or_insert(run)),
+            Body::Kernel(kernel) => drop(self.kernel.get_or_insert(kernel)),
+            Body::TraceBuffer(buffer) => {
+                let known = self.buffers.entry(buffer.name.clone()).or_default();
+                if known.header_page.is_empty() {
+                    known.header_page = buffer.header_page;
+                }
+                if known.clock.is_empty() {
+                    known.clock = buffer.clock;
+                }
+                if known.formats.len() < buffer.formats.len() {
+                    known.formats = buffer.formats;
+                }
+                known.name = buffer.name;
+            }
+            Body::Anchors(anchors) => self.anchors.push(anchors),
+            Body::Symbols { symbols } => self.symbols.extend(symbols),
+            Body::Coverage(coverage) => drop(self.coverage.get_or_insert(coverage)),
+            Body::Command(command) => self.commands.push(command),
+            Body::RebootReturned { errno, tsc } => self.returned = Some((errno, tsc)),
+            Body::Note { text } => self.notes.push(text),
+            Body::End => self.ended = true,
+            // With blobs, or of a newer version.
+            Body::TracePages { .. } | Body::TraceStats { .. } | Body::Kmsg | Body::BootParams | Body::Unknown => {}
+        }
+    }
+
+    /// Pages of one buffer.
+    pub fn pages_of(&self, buffer: &str) -> impl Iterator<Item = CpuPages<'a>> {
+        self.pages.iter().filter(move |(name, _)| *name == buffer).map(|(_, pages)| *pages)
+    }
+
+    /// Events the kernel counted as lost in one buffer (`per_cpu/cpuN/stats`): `overrun` were
+    /// overwritten, `commit overrun` and `dropped events` never written.
+    pub fn dropped(&self, buffer: &str) -> u64 {
+        let lines = self.stats.iter().filter(|(name, ..)| *name == buffer).flat_map(|(.., text)| text.lines());
+        lines
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(counter, _)| matches!(*counter, "overrun" | "commit overrun" | "dropped events"))
+            .filter_map(|(_, value)| value.trim().parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Name of the function at this address: the nearest symbol at or below it. Entry stamps may lie
+    /// behind an `endbr64` and a call to the tracer, never further.
+    pub fn symbol(&self, address: u64) -> Option<&str> {
+        const ENTRY_BYTES: u64 = 16;
+        let (start, name) = self.symbols.range(..=address).next_back()?;
+        (address - start <= ENTRY_BYTES).then_some(name.as_str())
+    }
+}

@@ -1,0 +1,299 @@
+//! Recording -> both kernels' sightings on one axis.
+//!
+//! Every clock becomes TSC here: the flight recorder's `local` clock by the anchors it carries, the
+//! boot tracer's by nothing (it is on raw TSC), the kernel log's by the lines that the boot tracer
+//! stamped as well. The halves are joined only if they belong together.
+
+mod clocks;
+mod decode;
+mod half;
+mod logs;
+mod loss;
+
+use clocks::StampedLine;
+use thiserror::Error;
+
+use crate::{
+    clock::{Hz, join::JoinError},
+    evidence::{
+        carrier,
+        facts::Fact,
+        probe_record,
+        stamps::ImageStamps,
+        trace::{self, Trace, TraceKind},
+    },
+    recording::{
+        Recording, Side,
+        frame::{CommandResult, TraceBuffer},
+    },
+    timeline::{Moment, Sighting, What},
+};
+
+pub use half::Half;
+pub use logs::Complaint;
+pub use loss::{Handover, Loss, ProbeLoss};
+
+/// The recording cannot be made one timeline.
+#[derive(Debug, Error)]
+pub enum StitchError {
+    /// It holds neither half.
+    #[error("the recording holds no evidence of any kernel")]
+    Empty,
+    /// Ticks cannot become time.
+    #[error("neither kernel's log says the TSC's frequency (a line \"tsc: Detected ... MHz\")")]
+    NoFrequency,
+    /// The halves do not belong together.
+    #[error("the two halves do not belong together: {0}")]
+    Join(#[from] JoinError),
+}
+
+/// Both halves on one axis.
+#[derive(Debug)]
+pub struct Stitched<'a> {
+    /// The outgoing kernel's half.
+    pub outgoing: Half<'a>,
+    /// The incoming kernel's half.
+    pub incoming: Half<'a>,
+    /// What became of the flight recorder.
+    pub handover: Handover,
+    /// Everything that was seen, in order of time.
+    pub sightings: Vec<Sighting>,
+    /// Frequency of the axis.
+    pub hz: Hz,
+    /// Its uncertainty: how far the two kernels' calibrations differ, parts per 10^9.
+    pub hz_error_ppb: u64,
+    /// What the kernels' logs complain about.
+    pub complaints: Vec<Complaint>,
+    /// What was lost; the recording's own damage is not in it.
+    pub loss: Loss,
+    /// What a reader must know.
+    pub notes: Vec<String>,
+}
+
+impl Stitched<'_> {
+    /// Commands that ran beside the recorder.
+    pub fn commands(&self) -> impl Iterator<Item = (Side, &CommandResult)> {
+        let outgoing = self.outgoing.commands.iter().map(|command| (Side::Outgoing, command));
+        outgoing.chain(self.incoming.commands.iter().map(|command| (Side::Incoming, command)))
+    }
+}
+
+/// Joins the two halves of a recording.
+///
+/// # Errors
+/// If there is no evidence, if the halves are of different live updates, or if time runs backwards.
+pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
+    let mut outgoing = Half::gather(&recording.frames, Side::Outgoing);
+    let incoming = Half::gather(&recording.frames, Side::Incoming);
+    if !outgoing.present && !incoming.present {
+        return Err(StitchError::Empty);
+    }
+    let mut state = Stitching::default();
+
+    let flight = state.flight(&mut outgoing)?;
+    let handover = handover(&outgoing, &incoming, &flight, &state.sightings);
+    state.boot(&incoming);
+    let hz = state.frequency(&outgoing, &incoming)?;
+    state.log(Side::Incoming, &incoming, hz);
+    state.log(Side::Outgoing, &outgoing, hz);
+    state.stamps(&incoming);
+    state.sightings.sort_by_key(|sighting| sighting.at.ticks);
+
+    state.join(&outgoing, &incoming)?;
+    state.notes.extend(outgoing.notes.iter().chain(&incoming.notes).cloned());
+    let Stitching { sightings, hz_error_ppb, complaints, loss, notes, .. } = state;
+    Ok(Stitched { outgoing, incoming, handover, sightings, hz, hz_error_ppb, complaints, loss, notes })
+}
+
+/// What became of the flight recorder, judged by what came out of it.
+fn handover(outgoing: &Half, incoming: &Half, flight: &Trace, sightings: &[Sighting]) -> Handover {
+    if !incoming.present || sightings.iter().any(|sighting| sighting.side == Side::Outgoing) {
+        return if flight.events.is_empty() { Handover::Absent } else { Handover::Intact };
+    }
+    let wanted = |half: &Half| half.kernel.as_ref().is_some_and(|k| k.cmdline.contains("trace_instance=boot_map"));
+    if wanted(outgoing) || wanted(incoming) && !outgoing.present { Handover::Rejected } else { Handover::Absent }
+}
+
+/// The pieces while they come together.
+#[derive(Debug, Default)]
+struct Stitching {
+    sightings: Vec<Sighting>,
+    /// Log lines that the boot tracer stamped, in order.
+    stamped_lines: Vec<StampedLine>,
+    hz_error_ppb: u64,
+    complaints: Vec<Complaint>,
+    loss: Loss,
+    notes: Vec<String>,
+    /// The flight recorder's own run id, if it carried one.
+    carried_run: Option<String>,
+}
+
+impl Stitching {
+    /// Reads the flight recorder, in two steps: its own description first (trace markers have the same
+    /// id in every kernel), then everything with the formats found there.
+    fn flight(&mut self, outgoing: &mut Half) -> Result<Trace, StitchError> {
+        let buffer = outgoing.buffers.get("flight").cloned().unwrap_or_default();
+        let description = self.decode(&buffer, outgoing);
+        let lines: Vec<&str> = printed(&description).map(|(_, text)| text).collect();
+        let carried = carrier::assemble(lines.iter().copied());
+        self.lost("description", carried.missing.len() as u64 + carried.malformed, "damaged in the flight recorder");
+        for body in carried.bodies {
+            if let crate::recording::Body::Run(run) = &body {
+                self.carried_run = Some(run.id.clone());
+            }
+            outgoing.take(body);
+        }
+        let buffer = outgoing.buffers.get("flight").cloned().unwrap_or_default();
+        let flight = self.decode(&buffer, outgoing);
+        if flight.events.is_empty() {
+            return Ok(flight);
+        }
+        self.count_trace_loss(&flight);
+        let anchors = clocks::anchors(printed(&flight));
+        match clocks::ring(&anchors, outgoing.kernel.as_ref().and_then(|kernel| kernel.tsc_hz)) {
+            Ok(clock) => {
+                self.notes.extend(clock.notes.iter().cloned());
+                let decoded = decode::sightings(Side::Outgoing, outgoing, &flight, |ts| clock.moment(ts));
+                let lost = probe_record::lost(decoded.seqs.iter().copied());
+                self.loss.flight_recorder = Some(lost + flight.loss.missed_events + flight.loss.missed_unknown);
+                self.lost("flight recorder", decoded.nameless, "no name for the function");
+                self.sightings.extend(decoded.sightings);
+            }
+            Err(error) => self.notes.push(format!("the flight recorder's clock cannot be tied to the TSC: {error}")),
+        }
+        Ok(flight)
+    }
+
+    /// Reads the incoming kernel's boot tracer.
+    fn boot(&mut self, incoming: &Half) {
+        let Some(buffer) = incoming.buffers.get("boot") else { return };
+        let boot = self.decode(buffer, incoming);
+        self.count_trace_loss(&boot);
+        let decoded = if buffer.clock == "x86-tsc" {
+            let console = boot.events.iter().filter_map(|event| match &event.event {
+                TraceKind::Console { text } => {
+                    Some(StampedLine { text: text.clone(), tsc: event.ts, cpu: event.cpu })
+                }
+                _ => None,
+            });
+            self.stamped_lines = console.collect();
+            decode::sightings(Side::Incoming, incoming, &boot, Moment::exact)
+        } else {
+            let tsc_hz = incoming.kernel.as_ref().and_then(|kernel| kernel.tsc_hz);
+            match clocks::ring(&clocks::anchors(printed(&boot)), tsc_hz) {
+                Ok(clock) => decode::sightings(Side::Incoming, incoming, &boot, |ts| clock.moment(ts)),
+                Err(error) => {
+                    self.notes.push(format!(
+                        "the boot tracer's clock is {}, which cannot be tied to the TSC ({error}); put \
+                         trace_clock=x86-tsc on the incoming kernel's command line",
+                        buffer.clock
+                    ));
+                    return;
+                }
+            }
+        };
+        let lost = probe_record::lost(decoded.seqs.iter().copied());
+        let dropped = incoming.dropped("boot");
+        let missed = boot.loss.missed_events.max(dropped) + boot.loss.missed_unknown;
+        self.loss.boot_trace = Some(lost + missed);
+        self.lost("boot tracer", decoded.nameless, "no name for the function, or no probe for it");
+        self.sightings.extend(decoded.sightings);
+    }
+
+    /// Frequency of the axis: the outgoing kernel's, which has run long enough to know it.
+    fn frequency(&mut self, outgoing: &Half, incoming: &Half) -> Result<Hz, StitchError> {
+        let of = |half: &Half| half.kernel.as_ref().and_then(|kernel| Hz::new(kernel.tsc_hz?));
+        let (before, after) = (of(outgoing), of(incoming));
+        if let (Some(before), Some(after)) = (before, after) {
+            let difference = u128::from(before.get().abs_diff(after.get()));
+            let ppb = difference * 1_000_000_000 / u128::from(before.get());
+            self.hz_error_ppb = u64::try_from(ppb).unwrap_or(u64::MAX);
+        }
+        before.or(after).ok_or(StitchError::NoFrequency)
+    }
+
+    /// Puts one kernel's log on the axis.
+    fn log(&mut self, side: Side, half: &Half, hz: Hz) {
+        let Some(kmsg) = half.kmsg.map(crate::evidence::kmsg::parse) else { return };
+        let lost = self.loss.kmsg.get_or_insert(0);
+        *lost += kmsg.lost + kmsg.overwritten + kmsg.malformed;
+        let stamped = if side == Side::Incoming { self.stamped_lines.as_slice() } else { &[] };
+        let clock = clocks::log(&kmsg.lines, stamped, half, hz);
+        if let Err(error) = &clock {
+            // The outgoing kernel's log is read only when a kexec failed, and then only for its words.
+            if side == Side::Incoming {
+                self.notes.push(format!("the kernel log's clock cannot be tied to the TSC: {error}"));
+            }
+        }
+        let at = |ts_us: u64| clock.as_ref().ok().and_then(|clock| clock.moment(ts_us));
+        if side == Side::Incoming
+            && let Ok(clock) = &clock
+        {
+            let epoch = clock.epoch();
+            self.sightings.push(Sighting { side, at: epoch, cpu: None, pid: None, what: What::ClockEpoch });
+        }
+        for line in kmsg.lines.iter().filter(|line| line.is_kernel()) {
+            let moment = at(line.ts_us);
+            self.complaints.extend(logs::complaint(side, line, moment));
+            // Before the clock runs every line says 0; such a line has an order, but no time.
+            if let Some(at) = moment.filter(|_| line.ts_us > 0) {
+                let what = What::Log { text: line.text.clone() };
+                self.sightings.push(Sighting { side, at, cpu: None, pid: None, what });
+            }
+        }
+        for line in &kmsg.lines {
+            if let Some(Fact::TscUnstable { reason }) = Fact::of(line) {
+                self.notes.push(format!("the kernel calls its TSC unstable ({reason}): do not trust these times"));
+            }
+        }
+    }
+
+    /// Image stamps.
+    fn stamps(&mut self, incoming: &Half) {
+        let Some(stamps) = incoming.boot_params.map(ImageStamps::parse) else { return };
+        let stamps = [(stamps.entry_tsc, What::StampEntry), (stamps.decompressed_tsc, What::StampDecompressed)];
+        for (ticks, what) in stamps {
+            if let Some(ticks) = ticks {
+                let at = Moment::exact(ticks);
+                self.sightings.push(Sighting { side: Side::Incoming, at, cpu: None, pid: None, what });
+            }
+        }
+    }
+
+    /// Refuses halves of different live updates, and time that runs backwards.
+    fn join(&self, outgoing: &Half, incoming: &Half) -> Result<(), JoinError> {
+        clocks::check_join(outgoing, incoming, self.carried_run.as_deref(), &self.sightings)
+    }
+
+    fn decode(&mut self, buffer: &TraceBuffer, half: &Half) -> Trace {
+        if half.pages_of(&buffer.name).next().is_none() {
+            return Trace::default();
+        }
+        trace::decode(buffer, half.pages_of(&buffer.name)).unwrap_or_else(|error| {
+            self.notes.push(format!("trace buffer {}: {error}", buffer.name));
+            Trace::default()
+        })
+    }
+
+    fn count_trace_loss(&mut self, trace: &Trace) {
+        let unknown: u64 = trace.loss.unknown.values().sum();
+        self.lost("trace records", unknown, "event id without a format");
+        self.lost("trace records", trace.loss.short_records, "shorter than their format");
+        self.lost("trace pages", trace.loss.damaged_pages, "damaged");
+        self.notes.extend(trace.loss.problems.iter().cloned());
+    }
+
+    fn lost(&mut self, probe: &str, count: u64, reason: &str) {
+        if count > 0 {
+            self.loss.per_probe.push(ProbeLoss { probe: probe.to_owned(), count, reason: reason.to_owned() });
+        }
+    }
+}
+
+/// Lines written to a buffer's `trace_marker`, with their time.
+fn printed(trace: &Trace) -> impl Iterator<Item = (u64, &str)> {
+    trace.events.iter().filter_map(|event| match &event.event {
+        TraceKind::Print { text } => Some((event.ts, text.trim_end_matches('\n'))),
+        _ => None,
+    })
+}

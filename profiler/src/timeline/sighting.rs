@@ -1,0 +1,100 @@
+//! One thing that was seen, at a moment of the common axis.
+
+use crate::{catalogue::Probe, recording::Side};
+
+/// A moment on the TSC axis, which both kernels share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// Ticks.
+    pub ticks: u64,
+    /// The true moment lies at most this far away; ticks.
+    pub error_ticks: u64,
+}
+
+impl Moment {
+    /// A moment that was read off the TSC itself.
+    pub fn exact(ticks: u64) -> Self {
+        Self { ticks, error_ticks: 0 }
+    }
+}
+
+/// How it was seen. Where two sources saw the same call, the earlier one of this list gives the times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// A kprobe event that the command line made: on raw TSC.
+    BootKprobe,
+    /// One of our eBPF programs.
+    Ebpf,
+    /// A static trace event.
+    Event,
+}
+
+/// One thing that was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sighting {
+    /// In which kernel.
+    pub side: Side,
+    /// When.
+    pub at: Moment,
+    /// On which CPU, if that is known.
+    pub cpu: Option<u32>,
+    /// In which task (thread id), if that is known.
+    pub pid: Option<u32>,
+    /// What.
+    pub what: What,
+}
+
+/// What was seen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// A probed function was entered, and its return is watched too.
+    Enter {
+        /// Its probe.
+        probe: &'static Probe,
+        /// How it was seen.
+        source: Source,
+        /// Whose time it is.
+        subject: String,
+        /// The task's name.
+        comm: Option<String>,
+    },
+    /// It returned.
+    Exit {
+        /// Its probe.
+        probe: &'static Probe,
+        /// How it was seen.
+        source: Source,
+        /// Raw return value.
+        retval: u64,
+    },
+    /// A probed function was entered; its return is not watched.
+    Reached {
+        /// Its probe.
+        probe: &'static Probe,
+        /// The task's name.
+        comm: Option<String>,
+    },
+    /// An initcall began.
+    InitcallBegin {
+        /// Its function.
+        function: String,
+    },
+    /// It returned.
+    InitcallEnd {
+        /// Its function.
+        function: String,
+        /// What it returned.
+        retval: i32,
+    },
+    /// The kernel said something.
+    Log {
+        /// The line.
+        text: String,
+    },
+    /// An image stamp: the 64-bit entry.
+    StampEntry,
+    /// An image stamp: decompression is done.
+    StampDecompressed,
+    /// The log clock of the incoming kernel read 0.
+    ClockEpoch,
+}

@@ -1,0 +1,108 @@
+//! The command as its users meet it: help, messages, exit codes.
+
+use std::{
+    fs,
+    io::pipe,
+    path::Path,
+    process::{Command, Output},
+};
+
+use profiler::recording::{Writer, codec};
+
+fn blackout() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blackout"));
+    // The help is wrapped to the terminal's width; here there is none.
+    command.env("COLUMNS", "100");
+    command
+}
+
+/// Runs `blackout ARGUMENTS` in `dir`; gives exit code, standard output and standard error.
+fn run(dir: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let Output { status, stdout, stderr } = blackout().current_dir(dir).args(arguments).output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A header that is sound in itself, of format version `version`.
+fn header(version: u16) -> Vec<u8> {
+    let mut header = [b"BLACKOUT".as_slice(), &version.to_le_bytes(), &[0; 2]].concat();
+    header.extend(crc32fast::hash(&header).to_le_bytes());
+    header
+}
+
+/// Names of the subcommands, as the help lists them.
+fn subcommands(help: &str) -> Vec<&str> {
+    let list = help.split_once("Commands:\n").unwrap().1.split("\n\n").next().unwrap();
+    list.lines().filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect()
+}
+
+#[test]
+fn help() {
+    let here = Path::new(".");
+    let (code, help, _) = run(here, &["--help"]);
+    assert_eq!(code, Some(0));
+    insta::assert_snapshot!("help", help);
+    for name in subcommands(&help) {
+        let (code, help, _) = run(here, &[name, "--help"]);
+        assert_eq!(code, Some(0), "{name}");
+        insta::assert_snapshot!(format!("help-{name}"), help);
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    for arguments in [&[] as &[&str], &["report"], &["no-such-command"], &["report", "a", "--format", "x"]] {
+        let (code, stdout, stderr) = run(Path::new("."), arguments);
+        assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr.contains("Usage: blackout"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_file_that_gives_no_report_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &[u8]| fs::write(dir.path().join(name), content).unwrap();
+    let mut damaged = header(codec::VERSION);
+    damaged[15] ^= 1;
+    write("empty", b"");
+    write("foreign", b"# just some text, longer than a header\n");
+    write("newer", &header(codec::VERSION + 1));
+    write("damaged", &damaged);
+    let messages = ["missing", "empty", "foreign", "newer", "damaged", "."].map(|name| {
+        let (code, stdout, stderr) = run(dir.path(), &["report", name]);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{name}: {stderr}");
+        stderr
+    });
+    insta::assert_snapshot!("report-errors", messages.concat());
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error_that_names_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    Writer::create(&dir.path().join("bare.blackout")).unwrap();
+    let (code, _, stderr) = run(dir.path(), &["report", "bare.blackout", "--output", "no/such/dir/report"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("cannot write no/such/dir/report"), "{stderr}");
+}
+
+#[test]
+fn strict_tells_a_poor_recording_after_writing_its_report() {
+    let dir = tempfile::tempdir().unwrap();
+    Writer::create(&dir.path().join("bare.blackout")).unwrap();
+    let (code, relaxed, _) = run(dir.path(), &["report", "bare.blackout", "--format", "json"]);
+    assert_eq!(code, Some(0));
+    let (code, strict, _) = run(dir.path(), &["report", "bare.blackout", "--format", "json", "--strict"]);
+    assert_eq!(code, Some(5));
+    assert_eq!(relaxed, strict);
+    let report: serde_json::Value = serde_json::from_str(&strict).unwrap();
+    assert_eq!(report["schema"], "blackout.report/1");
+    assert_ne!(report["outcome"], "complete");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let output = blackout().arg("schema").stdout(writer).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}
