@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use profiler::recording::{Writer, codec};
+use profiler::recording::{Body, Frame, Side, Writer, codec, frame::Kernel};
 
 fn blackout() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blackout"));
@@ -27,6 +27,14 @@ fn header(version: u16) -> Vec<u8> {
     let mut header = [b"BLACKOUT".as_slice(), &version.to_le_bytes(), &[0; 2]].concat();
     header.extend(crc32fast::hash(&header).to_le_bytes());
     header
+}
+
+/// Writes a recording that says little: one kernel, and nothing that happened in it.
+fn write_poor_recording(path: &Path) {
+    let kernel = Kernel { release: "7.3.4".into(), tsc_hz: Some(2_000_000_000), ..Kernel::default() };
+    let mut writer = Writer::create(path).unwrap();
+    writer.write(&Frame::bare(Side::Incoming, Body::Kernel(kernel))).unwrap();
+    writer.sync().unwrap();
 }
 
 /// Names of the subcommands, as the help lists them.
@@ -53,7 +61,7 @@ fn wrong_usage_is_2() {
     for arguments in [&[] as &[&str], &["report"], &["no-such-command"], &["report", "a", "--format", "x"]] {
         let (code, stdout, stderr) = run(Path::new("."), arguments);
         assert_eq!((code, stdout.as_str()), (Some(2), ""), "{arguments:?}");
-        assert!(stderr.contains("Usage: blackout"), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("--help"), "{arguments:?}: {stderr}");
     }
 }
 
@@ -67,7 +75,8 @@ fn a_file_that_gives_no_report_is_an_error_that_names_it() {
     write("foreign", b"# just some text, longer than a header\n");
     write("newer", &header(codec::VERSION + 1));
     write("damaged", &damaged);
-    let messages = ["missing", "empty", "foreign", "newer", "damaged", "."].map(|name| {
+    write("bare", &header(codec::VERSION));
+    let messages = ["missing", "empty", "foreign", "newer", "damaged", "bare", "."].map(|name| {
         let (code, stdout, stderr) = run(dir.path(), &["report", name]);
         assert_eq!((code, stdout.as_str()), (Some(1), ""), "{name}: {stderr}");
         stderr
@@ -78,8 +87,8 @@ fn a_file_that_gives_no_report_is_an_error_that_names_it() {
 #[test]
 fn a_report_that_cannot_be_written_is_an_error_that_names_the_file() {
     let dir = tempfile::tempdir().unwrap();
-    Writer::create(&dir.path().join("bare.blackout")).unwrap();
-    let (code, _, stderr) = run(dir.path(), &["report", "bare.blackout", "--output", "no/such/dir/report"]);
+    write_poor_recording(&dir.path().join("poor"));
+    let (code, _, stderr) = run(dir.path(), &["report", "poor", "--output", "no/such/dir/report"]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("cannot write no/such/dir/report"), "{stderr}");
 }
@@ -87,10 +96,10 @@ fn a_report_that_cannot_be_written_is_an_error_that_names_the_file() {
 #[test]
 fn strict_tells_a_poor_recording_after_writing_its_report() {
     let dir = tempfile::tempdir().unwrap();
-    Writer::create(&dir.path().join("bare.blackout")).unwrap();
-    let (code, relaxed, _) = run(dir.path(), &["report", "bare.blackout", "--format", "json"]);
+    write_poor_recording(&dir.path().join("poor"));
+    let (code, relaxed, _) = run(dir.path(), &["report", "poor", "--format", "json"]);
     assert_eq!(code, Some(0));
-    let (code, strict, _) = run(dir.path(), &["report", "bare.blackout", "--format", "json", "--strict"]);
+    let (code, strict, _) = run(dir.path(), &["report", "poor", "--format", "json", "--strict"]);
     assert_eq!(code, Some(5));
     assert_eq!(relaxed, strict);
     let report: serde_json::Value = serde_json::from_str(&strict).unwrap();
