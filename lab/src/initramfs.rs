@@ -1,4 +1,6 @@
-//! What both kernels boot into: init, the profiler, the plan and the workload.
+//! What both kernels boot into: init, the profiler, the plan and the workload. Not compressed: of an archive of
+//! 8.6 MB, unpacking zstd costs the window more than the smaller image saves (2.12 against 1.89 billion ticks,
+//! emulated with `-icount`).
 
 use crate::binaries::Binaries;
 use crate::cpio::Archive;
