@@ -84,6 +84,8 @@ enum Command {
     },
     /// Compute the report from a recording
     Report(cli::report::Args),
+    /// Print the raw evidence of a recording, one JSON line a frame
+    Dump(cli::dump::Args),
     /// Print the JSON Schema of the report
     Schema,
 }
@@ -117,6 +119,7 @@ fn run(args: Args) -> Result<ExitCode> {
             return Ok(ExitCode::from(u8::try_from(collected.exit_code).unwrap_or(1)));
         }
         Command::Report(args) => return cli::report::run(&args, &mut stdout),
+        Command::Dump(args) => cli::dump::run(&args, &mut stdout)?,
         Command::Schema => {
             let schema = serde_json::to_string_pretty(&profiler::report::schema()).context("schema")?;
             writeln!(stdout, "{schema}")?;

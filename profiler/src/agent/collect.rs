@@ -44,14 +44,13 @@ pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentErro
     // Attach beside the restore, not before it: looking must not lengthen what is looked at.
     let loader = std::thread::spawn(|| Probes::attach(Side::Incoming, false));
     let command = observe(argv)?;
-    let (probes, coverage) = match loader.join() {
-        Ok(Ok((probes, coverage))) => (Some(probes), Ok(coverage)),
-        Ok(Err(error)) => (None, Err(error.to_string())),
-        Err(_) => (None, Err("the loading thread died".to_owned())),
+    let coverage = match loader.join() {
+        Ok(Ok((probes, coverage))) => Ok(Coverage { records: probes.finish(), ..coverage }),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("the loading thread died".to_owned()),
     };
     let exit_code = command.as_ref().map_or(0, |result| result.exit_code);
     let mut frames = evidence(command, coverage)?;
-    drop(probes);
 
     let path = state::path(state_dir, &run_id);
     let existing = path.exists();

@@ -20,6 +20,8 @@ use crate::{
 static OBJECT: &[u8] =
     aya::include_bytes_aligned!("../../../profiler-ebpf/prebuilt/blackout-probes.bpf.o");
 
+const PROGRAMS: [&str; 3] = ["enter_plain", "enter_named", "exit"];
+
 const PIN_DIR: &str = "/sys/fs/bpf/blackout";
 
 /// Loaded programs; their probes end with this value unless they were pinned.
@@ -35,7 +37,7 @@ impl Probes {
     pub fn attach(side: Side, pin: bool) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
         let mut ebpf = EbpfLoader::new().load(OBJECT)?;
-        for program in ["enter_plain", "enter_named", "exit"] {
+        for program in PROGRAMS {
             kprobe(&mut ebpf, program)?
                 .load()
                 .map_err(|source| AgentError::LoadProgram { program, source })?;
@@ -58,9 +60,13 @@ impl Probes {
         Ok((Self { ebpf }, coverage))
     }
 
-    /// Records written and records the kernel refused, since loading.
-    pub fn counters(&self) -> Option<(u64, u64)> {
+    /// Takes the probes out; gives the records begun and the records refused since loading.
+    pub fn finish(mut self) -> Option<(u64, u64)> {
         use profiler_common::record::{REJECTED, SEEN};
+        for program in PROGRAMS {
+            // A program that cannot be taken out goes with the process.
+            let _ = kprobe(&mut self.ebpf, program).map(KProbe::unload);
+        }
         let map = aya::maps::Array::<_, u64>::try_from(self.ebpf.map("COUNTERS")?).ok()?;
         Some((map.get(&SEEN, 0).ok()?, map.get(&REJECTED, 0).ok()?))
     }

@@ -46,7 +46,7 @@ impl Instance {
     /// Reads a text file.
     pub fn get(&self, file: &str) -> Result<String, AgentError> {
         let path = self.dir.join(file);
-        fs::read_to_string(&path).map_err(AgentError::file("read", path))
+        text(&path).map_err(AgentError::file("read", path))
     }
 
     /// Empties the buffer.
@@ -66,10 +66,11 @@ impl Instance {
     pub fn describe(&self, name: &str, events: &[String]) -> Result<TraceBuffer, AgentError> {
         let clock = self.get("trace_clock")?;
         let clock = clock.split(['[', ']']).nth(1).unwrap_or("local").to_owned();
-        let header_page = fs::read_to_string(Path::new(ROOT).join("events/header_page"))
-            .map_err(AgentError::file("read", "events/header_page"))?;
+        let events_dir = Path::new(ROOT).join("events");
+        let header_page = events_dir.join("header_page");
+        let header_page = text(&header_page).map_err(AgentError::file("read", header_page))?;
         let format = |event: &String| {
-            let text = fs::read_to_string(Path::new(ROOT).join("events").join(event).join("format")).ok()?;
+            let text = text(&events_dir.join(event).join("format")).ok()?;
             Some(format!("# {event}\n{text}"))
         };
         let formats = events.iter().filter_map(format).collect();
@@ -140,5 +141,21 @@ impl Marker {
     /// One record.
     pub fn write(&mut self, text: &str) -> Result<(), AgentError> {
         self.file.write_all(text.as_bytes()).map_err(AgentError::file("write", &self.path))
+    }
+}
+
+/// A whole tracefs file. `header_page` gives all of itself to the first read and nothing to a second
+/// (`show_header_page_file`, kernel/trace/trace_events.c, Linux 7.3), so that read must be large;
+/// `fs::read_to_string` begins with a small one.
+fn text(path: &Path) -> io::Result<String> {
+    const READ_BYTES: usize = 64 * 1024;
+    let mut file = File::open(path)?;
+    let mut all = Vec::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&all).into_owned()),
+            length => all.extend_from_slice(buffer.get(..length).unwrap_or(&buffer)),
+        }
     }
 }

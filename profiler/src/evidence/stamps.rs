@@ -5,9 +5,12 @@
 
 use super::bytes::unsigned;
 
-/// Byte of `struct boot_params` where the stamps begin: inside `_pad9`, which spans 0xeec to 0xfff and
-/// which nothing reads (arch/x86/include/uapi/asm/bootparam.h, Linux 7.3).
-pub const STAMP_OFFSET: usize = 0xf00;
+/// Byte of `struct boot_params` that holds the TSC (u64, little endian, ticks) at the 64-bit entry; in
+/// `_pad9`, 0xeec..0x1000, which nothing reads (arch/x86/include/uapi/asm/bootparam.h, Linux 7.3).
+pub const ENTRY_STAMP_OFFSET: usize = 0xf00;
+/// The same for the TSC after decompression, on the jump into the kernel proper; in `_pad3`,
+/// 0x78..0x80. Within reach of an 8-bit displacement: there is room for a short stub only.
+pub const DECOMPRESSED_STAMP_OFFSET: usize = 0x78;
 
 /// The two stamps, ticks of the TSC; `None` where the image was not stamped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,7 +25,7 @@ impl ImageStamps {
     /// Reads the stamps out of a `boot_params` page; a page that is too short has none.
     pub fn parse(boot_params: &[u8]) -> Self {
         let stamp = |offset| unsigned(boot_params, offset, 8).filter(|&tsc| tsc != 0);
-        Self { entry_tsc: stamp(STAMP_OFFSET), decompressed_tsc: stamp(STAMP_OFFSET + 8) }
+        Self { entry_tsc: stamp(ENTRY_STAMP_OFFSET), decompressed_tsc: stamp(DECOMPRESSED_STAMP_OFFSET) }
     }
 }
 
@@ -34,13 +37,13 @@ mod tests {
     fn zero_or_short_means_absent() {
         let mut page = [0; 4096];
         assert_eq!(ImageStamps::parse(&page), ImageStamps::default());
-        page[STAMP_OFFSET..][..8].copy_from_slice(&0x1122_3344_5566u64.to_le_bytes());
+        page[ENTRY_STAMP_OFFSET..][..8].copy_from_slice(&0x1122_3344_5566u64.to_le_bytes());
         assert_eq!(
             ImageStamps::parse(&page),
             ImageStamps { entry_tsc: Some(0x1122_3344_5566), decompressed_tsc: None }
         );
-        page[STAMP_OFFSET + 8] = 7;
+        page[DECOMPRESSED_STAMP_OFFSET] = 7;
         assert_eq!(ImageStamps::parse(&page).decompressed_tsc, Some(7));
-        assert_eq!(ImageStamps::parse(&page[..STAMP_OFFSET + 9]).decompressed_tsc, None);
+        assert_eq!(ImageStamps::parse(&page[..DECOMPRESSED_STAMP_OFFSET + 7]), ImageStamps::default());
     }
 }

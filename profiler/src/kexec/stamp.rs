@@ -17,12 +17,7 @@
 //! is checked by nobody at boot. An image whose signature is enforced cannot be stamped: the edit
 //! breaks the signature.
 
-/// Byte of `struct boot_params` that holds the TSC (u64, little endian, ticks) at the 64-bit entry; in
-/// `_pad9`, 0xeec..0x1000 (arch/x86/include/uapi/asm/bootparam.h, Linux 7.3).
-pub const ENTRY_STAMP_OFFSET: usize = 0xf00;
-/// The same for the TSC after decompression, on the jump into the kernel proper; in `_pad3`,
-/// 0x78..0x80. Within reach of an 8-bit displacement: there is room for a short stub only.
-pub const DECOMPRESSED_STAMP_OFFSET: usize = 0x78;
+use crate::evidence::stamps::{DECOMPRESSED_STAMP_OFFSET, ENTRY_STAMP_OFFSET};
 
 const ENTRY_64: usize = 0x200;
 const XLF_KERNEL_64: u8 = 1;
@@ -51,6 +46,11 @@ const EXIT_CODE: [u8; 8] = [0x4c, 0x89, 0xfe, 0xff, 0xe0, 0xf4, 0xeb, 0xfd];
 /// `push %rax; mov %r15,%rsi; rdtsc; mov %eax,0x78(%rsi); mov %edx,0x7c(%rsi); ret`: the kernel proper
 /// reads nothing but %rsi (arch/x86/kernel/head_64.S, `startup_64`).
 const EXIT_STUB: [u8; 13] = [0x50, 0x4c, 0x89, 0xfe, 0x0f, 0x31, 0x89, 0x46, 0x78, 0x89, 0x56, 0x7c, 0xc3];
+/// The stubs store where the reader of stamps looks.
+const _: () = assert!(
+    ENTRY_STUB[6] as usize | (ENTRY_STUB[7] as usize) << 8 == ENTRY_STAMP_OFFSET
+        && EXIT_STUB[8] as usize == DECOMPRESSED_STAMP_OFFSET
+);
 /// What assemblers pad with up to `verify_cpu`: `nopw 0(%rax,%rax)`, `nop`s, or `int3`s.
 const EXIT_PADDING: [&[u8]; 3] = [&[0x66, 0x0f, 0x1f, 0x44, 0x00], &[0x90; 5], &[0xcc; 5]];
 

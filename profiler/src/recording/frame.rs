@@ -195,6 +195,8 @@ pub struct Coverage {
     pub attached_tsc: u64,
     /// Run count and run time of all programs, where BPF statistics were on: `(runs, ns)`.
     pub program_stats: Option<(u64, u64)>,
+    /// Records begun and records refused by `bpf_trace_vprintk`, once all probes were out.
+    pub records: Option<(u64, u64)>,
 }
 
 /// One probe.

@@ -83,7 +83,7 @@ fn window(stitched: &Stitched, milestones: &Milestones) -> Option<Ends> {
     let of = |side| {
         let mut all = stitched.sightings.iter().filter(move |s| s.side == side).map(|s| s.at);
         let first = all.next()?;
-        Some((first, all.last().unwrap_or(first)))
+        Some((first, all.next_back().unwrap_or(first)))
     };
     let returned = stitched.outgoing.returned.map(|(_, ticks)| Moment::exact(ticks));
     let outgoing_last = of(Side::Outgoing).map(|(_, last)| last);

@@ -133,14 +133,17 @@ fn pairs(lines: &[KmsgLine], stamped: &[StampedLine]) -> Vec<Pair> {
     stamped.iter().rev().filter_map(pair).collect()
 }
 
-/// Rates of the log's clock: one until the kernel refines its TSC calibration, another after.
+/// Stretches in which the log's clock is a straight line of the TSC (kernel/sched/clock.c and
+/// arch/x86/kernel/tsc.c, Linux 7.3): until `sched_clock_init`, the next line after which is about the
+/// delay loop; from the line that marks `sched_clock` stable until the TSC calibration is refined; and
+/// from then on. Between them the clock follows the timer tick.
 fn regimes(lines: &[KmsgLine], half: &Half, hz: Hz) -> Vec<Regime> {
     let (mut early, mut detected, mut refined) = (None, None, None);
     for (line, fact) in facts(lines) {
         match fact {
             Fact::ProcessorDetected { khz } => early = Some(khz),
             Fact::TscDetected { khz } => detected = Some(khz),
-            Fact::TscRefined { khz } => refined = Some((khz, line.ts_us.saturating_mul(1000))),
+            Fact::TscRefined { khz } => refined = Some((khz, nanoseconds(line))),
             _ => {}
         }
     }
@@ -149,15 +152,29 @@ fn regimes(lines: &[KmsgLine], half: &Half, hz: Hz) -> Vec<Regime> {
     });
     let slope = |khz: u64| Slope::Hz { hz: khz.saturating_mul(1000), error_hz: PRINTED_ERROR_HZ };
     let early = given.or(detected).or(early).map_or(slope(hz.get() / 1000), slope);
+    let place = |text: &str| lines.iter().position(|line| line.is_kernel() && line.text.starts_with(text));
+
+    let mut regimes = Vec::new();
+    let before_tick = place("Calibrating delay loop").and_then(|at| lines.get(at.checked_sub(1)?));
+    let stable = place("sched_clock: Marking stable").and_then(|at| lines.get(at));
+    let mut first_ns = 0;
+    if let (Some(before_tick), Some(stable)) = (before_tick, stable) {
+        regimes.push(Regime { first_ns, last_ns: nanoseconds(before_tick), slope: early });
+        first_ns = nanoseconds(stable);
+    }
     let Some((khz, changed_ns)) = refined else {
-        return vec![Regime { first_ns: 0, last_ns: u64::MAX, slope: early }];
+        regimes.push(Regime { first_ns, last_ns: u64::MAX, slope: early });
+        return regimes;
     };
-    let next_ns = lines.iter().map(|line| line.ts_us.saturating_mul(1000)).find(|ns| *ns > changed_ns);
+    regimes.push(Regime { first_ns, last_ns: changed_ns, slope: early });
+    let next_ns = lines.iter().map(nanoseconds).find(|ns| *ns > changed_ns);
     let first_ns = next_ns.unwrap_or(changed_ns.saturating_add(1));
-    vec![
-        Regime { first_ns: 0, last_ns: changed_ns, slope: early },
-        Regime { first_ns, last_ns: u64::MAX, slope: slope(khz) },
-    ]
+    regimes.push(Regime { first_ns, last_ns: u64::MAX, slope: slope(khz) });
+    regimes
+}
+
+fn nanoseconds(line: &KmsgLine) -> u64 {
+    line.ts_us.saturating_mul(1000)
 }
 
 /// Refuses halves of different live updates, and time that runs backwards.
@@ -190,7 +207,7 @@ fn describe(half: &Half, side: Side, sightings: &[Sighting]) -> join::Half {
     };
     let mut seen = sightings.iter().filter(of_side).map(|sighting| sighting.at);
     let first = seen.next();
-    let last = seen.last().or(first);
+    let last = seen.next_back().or(first);
     join::Half {
         run_id: half.run.as_ref().map(|run| run.id.clone()),
         release: kernel.map(|kernel| kernel.release.clone()),

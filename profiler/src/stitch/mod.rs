@@ -192,7 +192,10 @@ impl Stitching {
                 }
             }
         };
-        let lost = probe_record::lost(decoded.seqs.iter().copied());
+        // Here the programs' own count tells what is missing behind the last record as well.
+        let begun = incoming.coverage.as_ref().and_then(|coverage| coverage.records).map_or(0, |(begun, _)| begun);
+        let unseen = begun.saturating_sub(decoded.seqs.len() as u64);
+        let lost = probe_record::lost(decoded.seqs.iter().copied()).max(unseen);
         let dropped = incoming.dropped("boot");
         let missed = boot.loss.missed_events.max(dropped) + boot.loss.missed_unknown;
         self.loss.boot_trace = Some(lost + missed);

@@ -55,8 +55,8 @@ pub fn partition(phases: &[Phase], milestones: &Milestones, window: &Ends) -> Ve
             continue;
         }
         let own_end = end.iter().find_map(|milestone| {
-            let within = milestones.occurrences(milestone, None).into_iter();
-            let end = within.filter(|at| (border.at.ticks..=until.ticks).contains(&at.ticks)).next_back()?;
+            let mut within = milestones.occurrences(milestone, None).into_iter();
+            let end = within.rfind(|at| (border.at.ticks..=until.ticks).contains(&at.ticks))?;
             Some((milestone, end))
         });
         match own_end {
@@ -90,7 +90,7 @@ fn borders<'a>(
         }
         let after = phase.after.as_ref().and_then(|milestone| {
             let all = milestones.occurrences(milestone, None);
-            all.into_iter().map(|at| at.ticks).filter(|at| (cursor..window.end.ticks).contains(at)).next_back()
+            all.into_iter().map(|at| at.ticks).rfind(|at| (cursor..window.end.ticks).contains(at))
         });
         let from = after.unwrap_or(cursor);
         let found = phase.begin.iter().find_map(|milestone| {
