@@ -1,11 +1,11 @@
 //! `cargo xtask ebpf`: from the source of the eBPF programs to the object that is committed.
 
 use crate::toolchain::Toolchain;
-use crate::{digest, workspace};
+use crate::{digest, sysroot, workspace};
 use anyhow::{Context, Result, bail};
 use lab::cache::Cache;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Little-endian: the only byte order of the hosts we know.
 const TARGET: &str = "bpfel-unknown-none";
@@ -71,30 +71,17 @@ fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
         .arg(&target)
         // A stable compiler builds `core` only when told that it knows what it does.
         .env("RUSTC_BOOTSTRAP", "1")
-        // How cargo's own tests name the sources of the standard library (cargo's standard_lib.rs, 1.95);
-        // without it they have to be in the sysroot, which is not ours to change.
-        .env("__CARGO_TESTS_ONLY_SRC_ROOT", &toolchain.library)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain.linker, &toolchain.library)?);
+        .env("RUSTC", sysroot::assemble(&toolchain.sysroot, &toolchain.library, &target.join("sysroot"))?)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(&toolchain.linker)?);
     workspace::run(&mut cargo)?;
     read(&target.join(TARGET).join("release/blackout-probes"))
 }
 
 /// Compiler flags, joined as cargo wants them.
-fn flags(linker: &Path, library: &Path) -> Result<String> {
+fn flags(linker: &Path) -> Result<String> {
     let linker = linker.to_str().context("the cache's path is not UTF-8: set BLACKOUT_CACHE to another")?;
-    let library = library.to_str().context("the path of Rust's library is not UTF-8")?;
-    let root: PathBuf = workspace::root()?;
-    let root = root.to_str().context("the path of the checkout is not UTF-8")?;
-    let flags = [
-        // v3 has the atomic add and the 32-bit jumps (Linux 5.12).
-        "-Ctarget-cpu=v3".to_owned(),
-        "--cfg=bpf_target_arch=\"x86_64\"".to_owned(),
-        format!("-Clinker={linker}"),
-        // The object is the same wherever it is built.
-        format!("--remap-path-prefix={root}=/blackout"),
-        format!("--remap-path-prefix={library}=/library"),
-    ];
-    Ok(flags.join("\x1f"))
+    // v3 has the atomic add and the 32-bit jumps (Linux 5.12).
+    Ok(["-Ctarget-cpu=v3", "--cfg=bpf_target_arch=\"x86_64\"", &format!("-Clinker={linker}")].join("\x1f"))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {

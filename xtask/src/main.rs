@@ -4,6 +4,7 @@
 mod digest;
 mod ebpf;
 mod schema;
+mod sysroot;
 mod test;
 mod toolchain;
 mod tools;

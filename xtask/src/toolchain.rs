@@ -1,6 +1,7 @@
 //! What the eBPF programs are built with: pinned, because the built object is committed and another compiler
 //! gives other bytes.
 
+use crate::sysroot::LIBRARY;
 use crate::{tools, workspace};
 use anyhow::{Context, Result, bail};
 use lab::apt::{Apt, SourcePackage};
@@ -15,7 +16,6 @@ pub const RUSTC: &str = "1.95.0";
 const LLVM: &str = "22.1.2";
 /// Version of bpf-linker; this one loads rustc's own LLVM, so that none has to be installed.
 pub const BPF_LINKER: &str = "0.10.4";
-
 /// A complete toolchain.
 #[derive(Debug)]
 pub struct Toolchain {
@@ -23,6 +23,8 @@ pub struct Toolchain {
     prefix: &'static [&'static str],
     /// The linker.
     pub linker: PathBuf,
+    /// Where rustc has its own libraries.
+    pub sysroot: PathBuf,
     /// The sources of the standard library: there is no built one for BPF.
     pub library: PathBuf,
 }
@@ -38,8 +40,10 @@ impl Toolchain {
             bail!("no rustc {RUSTC} with LLVM {LLVM} here; with rustup: rustup toolchain install {RUSTC}");
         };
         let linker = tools::installed(cache, "bpf-linker", BPF_LINKER)?;
-        let library = library(cache, prefix)?;
-        Ok(Self { prefix, linker, library })
+        let sysroot = exec::output(program(prefix, "rustc")?.args(["--print", "sysroot"]))?;
+        let sysroot = PathBuf::from(sysroot.trim());
+        let library = library(cache, &sysroot)?;
+        Ok(Self { prefix, linker, sysroot, library })
     }
 
     /// This toolchain's cargo, in the checkout.
@@ -72,17 +76,13 @@ fn says_pinned(text: &str) -> bool {
     has("release:", RUSTC) && has("LLVM version:", LLVM)
 }
 
-/// The toolchain's own `library/` if it has one (rustup's component rust-src), else Debian's.
-fn library(cache: &Cache, prefix: &[&str]) -> Result<PathBuf> {
-    let sysroot = exec::output(program(prefix, "rustc")?.args(["--print", "sysroot"]))?;
-    let own = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+/// The sysroot's own sources if it has them (rustup's component rust-src), else Debian's, in the cache.
+fn library(cache: &Cache, sysroot: &Path) -> Result<PathBuf> {
+    let own = sysroot.join(LIBRARY);
     if own.join("Cargo.lock").is_file() {
         return Ok(own);
     }
     let kept = cache.path(format!("tools/rust-src-{RUSTC}"));
-    if kept.is_dir() {
-        return Ok(kept);
-    }
     let _lock = cache.lock("tools")?;
     if kept.is_dir() {
         return Ok(kept);
