@@ -44,6 +44,7 @@ impl Apt {
         let Some(mirror) = sources::system_mirror(Path::new("/etc/apt")) else {
             bail!("/etc/apt names no Debian mirror to fetch a kernel source from: {without}");
         };
+        let _lock = cache.lock("apt")?;
         let dir = cache.dir("apt")?;
         for sub in ["lists/partial", "cache/archives/partial"] {
             cache.dir(dir.join(sub))?;

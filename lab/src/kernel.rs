@@ -192,7 +192,7 @@ impl Mirror<'_> {
         {
             return Ok(known.package.clone());
         }
-        let asked = self.cache.lock("apt").and_then(|_lock| self.apt()?.find(series));
+        let asked = self.apt().and_then(|apt| apt.find(series));
         match (asked, known) {
             (Ok(package), _) => {
                 self.remember(request, Resolution { package: package.clone(), at: now })?;

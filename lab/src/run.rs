@@ -23,6 +23,16 @@ const AFTER_OOPS: Duration = Duration::from_secs(10);
 /// The flight recorder: memory that KHO preserves, with a trace instance in it.
 const FLIGHT_RECORDER: &str = "reserve_mem=12M:4096:trace trace_instance=boot_map@trace";
 
+/// The files a run leaves, by name and extension.
+const RESULTS: [(&str, &str); 6] = [
+    ("recording", "blackout"),
+    ("report", "json"),
+    ("report", "txt"),
+    ("result", "json"),
+    ("serial", "log"),
+    ("qemu", "log"),
+];
+
 /// Everything that the runs of one invocation share.
 #[derive(Debug)]
 pub struct Lab {
@@ -63,6 +73,10 @@ impl Lab {
     /// When the host cannot do its part. A live update that fails is no error here but a result.
     pub fn run(&self, suffix: &str, share: &Path) -> Result<Finished> {
         self.fill(share)?;
+        for (name, extension) in RESULTS {
+            // An earlier run's results in the same folder must not pass for this one's.
+            let _ = fs::remove_file(self.file(name, suffix, extension));
+        }
         let serial = self.file("serial", suffix, "log");
         File::create(&serial).with_context(|| format!("cannot write {}", serial.display()))?;
         let messages = self.file("qemu", suffix, "log");
