@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const TESTS: &str = "tools/testing/selftests/liveupdate";
+/// What the tests share: its place in 7.3, and that in 7.2.
+const SHARED: [&str; 2] = ["lib/lu_utils.c", "luo_test_utils.c"];
 
 /// Builds the selftest `name` of the kernel tree `source` into a workload folder.
 ///
@@ -42,7 +44,8 @@ pub fn build(cache: &Cache, source: &Path, name: &str) -> Result<PathBuf> {
     for include in [headers.join("usr/include"), tests.join("lib/include"), tests.join("..")] {
         gcc.arg("-I").arg(include);
     }
-    gcc.arg(&program).arg(tests.join("lib/lu_utils.c")).arg("-o").arg(workload.join(name));
+    let shared = SHARED.iter().map(|path| tests.join(path)).filter(|path| path.is_file());
+    gcc.arg(&program).args(shared).arg("-o").arg(workload.join(name));
     exec::logged(&mut gcc, &log, &mut progress)?;
     progress.done();
     for (half, stage) in [("outgoing", 1), ("incoming", 2)] {
