@@ -52,6 +52,9 @@ enum Command {
         /// Parameters to append
         #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
         append: String,
+        /// Trace boot functions at their entry too (costs boot time; without it, log lines are the borders)
+        #[arg(long)]
+        trace_boot: bool,
     },
     /// Load the incoming kernel for the armed run
     Load {
@@ -66,6 +69,9 @@ enum Command {
         /// Stamp the image in memory, to split the dark stretch; not possible where signatures are enforced
         #[arg(long)]
         stamp: bool,
+        /// Trace boot functions at their entry too (costs boot time; without it, log lines are the borders)
+        #[arg(long)]
+        trace_boot: bool,
         #[command(flatten)]
         state: State,
     },
@@ -106,9 +112,11 @@ fn run(args: Args) -> Result<ExitCode> {
     match args.command {
         Command::Arm { state } => writeln!(stdout, "{}", agent::arm(&state.dir)?.id)?,
         Command::Disarm => agent::disarm()?,
-        Command::Cmdline { run, append } => writeln!(stdout, "{}", agent::cmdline(&run, &append)?)?,
-        Command::Load { kernel, initrd, append, stamp, state } => {
-            let options = agent::LoadOptions { kernel, initrd, append, stamp };
+        Command::Cmdline { run, append, trace_boot } => {
+            writeln!(stdout, "{}", agent::cmdline(&run, &append, trace_boot)?)?;
+        }
+        Command::Load { kernel, initrd, append, stamp, trace_boot, state } => {
+            let options = agent::LoadOptions { kernel, initrd, append, stamp, trace_boot };
             writeln!(stdout, "{}", agent::load(&state.dir, &options)?)?;
         }
         Command::Kexec { state } => match agent::jump(&state.dir)? {},

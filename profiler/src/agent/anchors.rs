@@ -12,11 +12,8 @@ const BURST: usize = 16;
 
 /// One burst over all clocks, and the kernel's scale.
 pub fn take() -> Anchors {
-    let clocks = [
-        ("monotonic", ClockId::Monotonic),
-        ("boottime", ClockId::Boottime),
-        ("realtime", ClockId::Realtime),
-    ];
+    let clocks =
+        [("monotonic", ClockId::Monotonic), ("boottime", ClockId::Boottime), ("realtime", ClockId::Realtime)];
     let mut readings = Vec::with_capacity(clocks.len() * BURST);
     for (name, clock) in clocks {
         for _ in 0..BURST {

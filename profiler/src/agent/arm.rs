@@ -30,12 +30,13 @@ pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
     if let Some(recorder) = &recorder {
         recorder.clear()?;
         recorder.set("tracing_on", "1")?;
+        // Before the probes: they count from their first hit, and what they count must be there.
+        recorder.set(&format!("events/{EVENT}/enable"), "1")?;
     }
     let (_, coverage) = Probes::attach(Side::Outgoing, true)?;
     let mut bodies = vec![Body::Run(run.clone()), Body::Kernel(identity::kernel(&kmsg::read_all()?))];
     match &recorder {
         Some(recorder) => {
-            recorder.set(&format!("events/{EVENT}/enable"), "1")?;
             let events = ["ftrace/print".to_owned(), EVENT.to_owned()];
             bodies.push(Body::TraceBuffer(recorder.describe("flight", &events)?));
         }

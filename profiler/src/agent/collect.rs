@@ -103,7 +103,10 @@ fn evidence(
     if let Some(recorder) = Instance::flight_recorder()? {
         frames.extend(recorder.drain("flight", Side::Outgoing)?);
         // Layout only: the formats of its events are the outgoing kernel's, which it carries itself.
-        frames.push(Frame::bare(Side::Outgoing, Body::TraceBuffer(recorder.describe("flight", &["ftrace/print".to_owned()])?)));
+        frames.push(Frame::bare(
+            Side::Outgoing,
+            Body::TraceBuffer(recorder.describe("flight", &["ftrace/print".to_owned()])?),
+        ));
     }
     let pages = global.drain("boot", Side::Incoming)?;
     let addresses = addresses(&boot, &pages);

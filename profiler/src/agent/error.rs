@@ -18,11 +18,15 @@ pub enum AgentError {
     Syscall { call: &'static str, source: io::Error },
     #[error("cannot load the eBPF programs (need CAP_BPF, CAP_PERFMON and CONFIG_BPF_SYSCALL): {0}")]
     Ebpf(#[from] aya::EbpfError),
-    #[error("the eBPF object of this build holds no usable program {0}; build it again with `cargo xtask ebpf`")]
+    #[error(
+        "the eBPF object of this build holds no usable program {0}; build it again with `cargo xtask ebpf`"
+    )]
     Program(&'static str),
     #[error("cannot put program {program} into the kernel: {source}")]
     LoadProgram { program: &'static str, source: aya::programs::ProgramError },
-    #[error("tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing")]
+    #[error(
+        "tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing"
+    )]
     NoTracefs,
     #[error(
         "no kernel image is armed: {} holds no recording that was begun by `blackout arm`; run it first",

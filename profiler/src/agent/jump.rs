@@ -8,9 +8,7 @@ use super::{
     ticks::ticks,
     tracefs::Instance,
 };
-use crate::{
-    recording::{Frame, Side, frame::Body},
-};
+use crate::recording::{Frame, Side, frame::Body};
 
 /// Starts the loaded kernel. Comes back only if that failed: the recording then holds the outgoing
 /// kernel's evidence of the attempt, and the probes are taken out.

@@ -28,22 +28,25 @@ pub struct LoadOptions {
     pub append: String,
     /// Stamp the image, to split the dark stretch.
     pub stamp: bool,
+    /// Trace boot functions at their entry.
+    pub trace_boot: bool,
 }
 
 /// The incoming kernel's command line, made from this kernel's.
-pub fn cmdline(run_id: &str, append: &str) -> Result<String, AgentError> {
+pub fn cmdline(run_id: &str, append: &str, trace_boot: bool) -> Result<String, AgentError> {
     let path = "/proc/cmdline";
     let current = fs::read_to_string(path).map_err(AgentError::file("read", path))?;
     let tsc_hz = identity::kernel(&kmsg::read_all()?).tsc_hz;
-    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append);
+    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append, trace_boot);
     Ok(cmdline::generate(current.trim_end(), &boot)?)
 }
 
 /// What the catalogue asks of the incoming kernel's boot.
-fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str) -> Boot {
+fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool) -> Boot {
     let wants = |way: Way| CATALOGUE.probes.iter().filter(move |probe| probe.incoming.contains(&way));
+    let entered = wants(Way::BootEnter).filter(|_| trace_boot);
     Boot {
-        filter: wants(Way::BootEnter).flat_map(|probe| probe.symbols.clone()).collect(),
+        filter: entered.flat_map(|probe| probe.symbols.clone()).collect(),
         events: vec!["initcall:*".into(), "printk:console".into()],
         kprobes: wants(Way::BootCall).flat_map(boot_kprobes).collect(),
         tsc_khz,
@@ -74,7 +77,7 @@ fn boot_kprobes(probe: &Probe) -> Vec<String> {
 /// Loads a kernel for the armed run; gives the command line it will have.
 pub fn load(state_dir: &Path, options: &LoadOptions) -> Result<String, AgentError> {
     let (run, _) = state::armed(state_dir)?;
-    let cmdline = cmdline(&run.id, &options.append)?;
+    let cmdline = cmdline(&run.id, &options.append, options.trace_boot)?;
     let kernel = if options.stamp { stamped(&options.kernel)? } else { open(&options.kernel)? };
     let initrd = options.initrd.as_deref().map(open).transpose()?;
     kexec_file_load(&kernel, initrd.as_ref(), &cmdline)?;
@@ -105,8 +108,9 @@ fn kexec_file_load(kernel: &File, initrd: Option<&File>, cmdline: &str) -> Resul
     const KEXEC_FILE_NO_INITRAMFS: libc::c_ulong = 4;
     let flags = if initrd.is_some() { 0 } else { KEXEC_FILE_NO_INITRAMFS };
     let initrd_fd = initrd.map_or(-1, AsRawFd::as_raw_fd);
-    let text = CString::new(cmdline)
-        .map_err(|error| AgentError::syscall("kexec_file_load")(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    let text = CString::new(cmdline).map_err(|error| {
+        AgentError::syscall("kexec_file_load")(io::Error::new(io::ErrorKind::InvalidInput, error))
+    })?;
     let length = text.as_bytes_with_nul().len();
     // SAFETY: descriptors are open, the command line is readable for the length given.
     let result = unsafe {

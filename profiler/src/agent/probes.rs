@@ -17,8 +17,7 @@ use crate::{
 };
 
 /// The programs, built by `cargo xtask ebpf`; instructions are little-endian words, so it is aligned.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!("../../../profiler-ebpf/prebuilt/blackout-probes.bpf.o");
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../profiler-ebpf/prebuilt/blackout-probes.bpf.o");
 
 const PROGRAMS: [&str; 3] = ["enter_plain", "enter_named", "exit"];
 

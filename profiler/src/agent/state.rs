@@ -66,7 +66,10 @@ impl Recorder {
         Self::wrap(path, Writer::append(path))
     }
 
-    fn wrap(path: &Path, writer: Result<Writer, crate::recording::writer::WriteError>) -> Result<Self, AgentError> {
+    fn wrap(
+        path: &Path,
+        writer: Result<Writer, crate::recording::writer::WriteError>,
+    ) -> Result<Self, AgentError> {
         let path = path.to_owned();
         match writer {
             Ok(writer) => Ok(Self { writer, path }),

@@ -125,7 +125,8 @@ impl Instance {
 
     /// `buffer_subbuf_size_kb`, since Linux 6.8; a page before.
     fn page_size(&self) -> u32 {
-        let kilobytes = self.get("buffer_subbuf_size_kb").ok().and_then(|text| text.trim().parse::<u32>().ok());
+        let kilobytes =
+            self.get("buffer_subbuf_size_kb").ok().and_then(|text| text.trim().parse::<u32>().ok());
         kilobytes.filter(|kb| (4..=1024).contains(kb)).map_or(4096, |kb| kb * 1024)
     }
 }

@@ -4,6 +4,7 @@ pub mod join;
 pub mod line;
 pub mod one_sided;
 pub mod rate;
+pub mod sched_clock;
 pub mod ticks;
 
 pub use line::{Anchor, ClockError, Mapping, Stamp};

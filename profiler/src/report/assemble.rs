@@ -49,7 +49,10 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
         brownout,
         hot: Vec::new(),
         coverage: coverage(&stitched),
-        loss: Loss { recording: recording.damage.len() as u64 + recording.unknown_frames() as u64, ..stitched.loss.clone() },
+        loss: Loss {
+            recording: recording.damage.len() as u64 + recording.unknown_frames() as u64,
+            ..stitched.loss.clone()
+        },
         overhead: overhead(&stitched, ends.as_ref(), &axis),
         advice: Vec::new(),
         commands: commands(&stitched, &axis),
@@ -137,9 +140,7 @@ fn phases(cells: &[Cell], calls: &[Call], ends: Option<&Ends>, axis: &Axis) -> (
 /// The task whose call ends the phase, or begins the next one: its calls are what the phase waited for.
 fn ending_task(calls: &[Call], cell: &Cell) -> Option<(Side, u32)> {
     let side = if cell.place == Place::Outgoing { Side::Outgoing } else { Side::Incoming };
-    let touches = |call: &&Call| {
-        call.side == side && (call.enter == cell.end || call.exit == Some(cell.end))
-    };
+    let touches = |call: &&Call| call.side == side && (call.enter == cell.end || call.exit == Some(cell.end));
     calls.iter().find(touches).and_then(|call| Some((side, call.pid?)))
 }
 
@@ -378,7 +379,8 @@ fn run(stitched: &Stitched) -> Run {
         run.cpus = kernel.cpus;
         run.memory_bytes = kernel.memory_bytes;
         run.numa_nodes = kernel.numa_nodes;
-        run.deterministic = kernel.cmdline.split_ascii_whitespace().any(|word| word == "blackout.deterministic");
+        run.deterministic =
+            kernel.cmdline.split_ascii_whitespace().any(|word| word == "blackout.deterministic");
     }
     run
 }

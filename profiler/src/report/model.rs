@@ -332,4 +332,3 @@ pub struct Command {
     /// How long it took.
     pub duration_ns: u64,
 }
-

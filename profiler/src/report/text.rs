@@ -38,7 +38,8 @@ fn head(out: &mut String, report: &Report) -> fmt::Result {
     };
     let number = report.liveupdate_number.map(|number| format!(" {number}")).unwrap_or_default();
     writeln!(out, "live update{number}: {outcome}, flight recorder {handover}, run {}", report.run.id)?;
-    let release = |kernel: &Option<super::Kernel>| kernel.as_ref().map_or("?", |k| k.release.as_str()).to_owned();
+    let release =
+        |kernel: &Option<super::Kernel>| kernel.as_ref().map_or("?", |k| k.release.as_str()).to_owned();
     let (from, to) = (release(&report.outgoing), release(&report.incoming));
     let run = &report.run;
     let memory = run.memory_bytes / (1 << 20);
@@ -104,7 +105,12 @@ fn largest(out: &mut String, report: &Report) -> fmt::Result {
         let subject = if span.subject.is_empty() { String::new() } else { format!(" [{}]", span.subject) };
         let who = span.comm.as_ref().map(|comm| format!("  {comm}")).unwrap_or_default();
         let total = span.duration_ns.map_or("?".to_owned(), duration);
-        writeln!(out, "  {:>10} of {total:>10}  {phase:<15}  {}{subject}{who}", duration(own(span)), span.name)?;
+        writeln!(
+            out,
+            "  {:>10} of {total:>10}  {phase:<15}  {}{subject}{who}",
+            duration(own(span)),
+            span.name
+        )?;
     }
     Ok(())
 }
@@ -144,7 +150,9 @@ fn foot(out: &mut String, report: &Report) -> fmt::Result {
         with(ProbeState::Failed),
     )?;
     let overhead = &report.overhead;
-    if let (Some(load), Some(attach), Some(inside)) = (overhead.load_ns, overhead.attach_ns, overhead.in_window_ns) {
+    if let (Some(load), Some(attach), Some(inside)) =
+        (overhead.load_ns, overhead.attach_ns, overhead.in_window_ns)
+    {
         let (load, attach, inside) = (duration(load), duration(attach), duration(inside));
         writeln!(out, "looking     {load} to load, {attach} to attach, {inside} of it beside the window")?;
     }

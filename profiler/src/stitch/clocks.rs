@@ -7,6 +7,7 @@ use crate::{
     clock::{
         Anchor, ClockError, Hz, LogClock, Mapping, Pair, Regime, Slope, Stamp,
         join::{self, JoinError},
+        sched_clock::{Refined, early_anchor},
     },
     evidence::{
         carrier::AnchorLine,
@@ -113,10 +114,13 @@ pub struct StampedLine {
     pub cpu: u32,
 }
 
-/// Ties the log to the TSC by the lines that the boot tracer stamped.
+/// Ties the log to the TSC: its first stretch by the kernel's own line, where that is known, and all of it
+/// by the lines that the boot tracer stamped.
 pub fn log(lines: &[KmsgLine], stamped: &[StampedLine], half: &Half, hz: Hz) -> Result<Log, ClockError> {
-    let regimes = regimes(lines, half, hz);
-    LogClock::fit(&pairs(lines, stamped), &[], &regimes).map(Log)
+    let told = Told::new(lines, half, hz);
+    let regimes = told.regimes(lines);
+    let readings: Vec<Anchor> = told.early_anchor(half, &regimes).into_iter().collect();
+    LogClock::fit(&pairs(lines, stamped), &readings, &regimes).map(Log)
 }
 
 /// Matches lines with their events. From the end: the tracer starts late, but both end together, so the
@@ -133,44 +137,80 @@ fn pairs(lines: &[KmsgLine], stamped: &[StampedLine]) -> Vec<Pair> {
     stamped.iter().rev().filter_map(pair).collect()
 }
 
-/// Stretches in which the log's clock is a straight line of the TSC (kernel/sched/clock.c and
-/// arch/x86/kernel/tsc.c, Linux 7.3): until `sched_clock_init`, the next line after which is about the
-/// delay loop; from the line that marks `sched_clock` stable until the TSC calibration is refined; and
-/// from then on. Between them the clock follows the timer tick.
-fn regimes(lines: &[KmsgLine], half: &Half, hz: Hz) -> Vec<Regime> {
-    let (mut early, mut detected, mut refined) = (None, None, None);
-    for (line, fact) in facts(lines) {
-        match fact {
-            Fact::ProcessorDetected { khz } => early = Some(khz),
-            Fact::TscDetected { khz } => detected = Some(khz),
-            Fact::TscRefined { khz } => refined = Some((khz, nanoseconds(line))),
-            _ => {}
+/// What the log tells of its own clock.
+struct Told {
+    /// Frequency the kernel booted with, kHz.
+    early_khz: u64,
+    /// Frequency after refinement, kHz, and log time of the message, nanoseconds.
+    refined: Option<(u64, u64)>,
+    /// Log time of the last line before the timer tick takes part, nanoseconds.
+    before_tick_ns: Option<u64>,
+    /// Log time at which `sched_clock` was marked stable, nanoseconds, and its `__sched_clock_offset`.
+    stable: Option<(u64, Option<i64>)>,
+}
+
+impl Told {
+    fn new(lines: &[KmsgLine], half: &Half, hz: Hz) -> Self {
+        let (mut processor, mut detected, mut refined) = (None, None, None);
+        for (line, fact) in facts(lines) {
+            match fact {
+                Fact::ProcessorDetected { khz } => processor = Some(khz),
+                Fact::TscDetected { khz } => detected = Some(khz),
+                Fact::TscRefined { khz } => refined = Some((khz, nanoseconds(line))),
+                _ => {}
+            }
+        }
+        let given = half.kernel.as_ref().and_then(|kernel| {
+            let mut words = kernel.cmdline.split_ascii_whitespace();
+            words.find_map(|word| word.strip_prefix("tsc_early_khz=")?.parse().ok())
+        });
+        let starts =
+            |text: &'static str| move |line: &KmsgLine| line.is_kernel() && line.text.starts_with(text);
+        let delay_loop = lines.iter().position(starts("Calibrating delay loop"));
+        let stable = lines.iter().find(|line| starts("sched_clock: Marking stable")(line));
+        Self {
+            early_khz: given.or(detected).or(processor).unwrap_or(hz.get() / 1000),
+            refined,
+            before_tick_ns: delay_loop.and_then(|at| lines.get(at.checked_sub(1)?)).map(nanoseconds),
+            stable: stable.map(|line| {
+                let last_number = line.text.rsplit([' ', ',']).next();
+                (nanoseconds(line), last_number.and_then(|text| text.trim_end_matches(')').parse().ok()))
+            }),
         }
     }
-    let given = half.kernel.as_ref().and_then(|kernel| {
-        kernel.cmdline.split_ascii_whitespace().find_map(|word| word.strip_prefix("tsc_early_khz=")?.parse().ok())
-    });
-    let slope = |khz: u64| Slope::Hz { hz: khz.saturating_mul(1000), error_hz: PRINTED_ERROR_HZ };
-    let early = given.or(detected).or(early).map_or(slope(hz.get() / 1000), slope);
-    let place = |text: &str| lines.iter().position(|line| line.is_kernel() && line.text.starts_with(text));
 
-    let mut regimes = Vec::new();
-    let before_tick = place("Calibrating delay loop").and_then(|at| lines.get(at.checked_sub(1)?));
-    let stable = place("sched_clock: Marking stable").and_then(|at| lines.get(at));
-    let mut first_ns = 0;
-    if let (Some(before_tick), Some(stable)) = (before_tick, stable) {
-        regimes.push(Regime { first_ns, last_ns: nanoseconds(before_tick), slope: early });
-        first_ns = nanoseconds(stable);
+    /// Stretches in which the log's clock is a straight line of the TSC (kernel/sched/clock.c and
+    /// arch/x86/kernel/tsc.c, Linux 7.3): until `sched_clock_init`, the next line after which is about
+    /// the delay loop; from the line that marks `sched_clock` stable until the TSC calibration is
+    /// refined; and from then on. Between them the clock follows the timer tick.
+    fn regimes(&self, lines: &[KmsgLine]) -> Vec<Regime> {
+        let slope = |khz: u64| Slope::Hz { hz: khz.saturating_mul(1000), error_hz: PRINTED_ERROR_HZ };
+        let early = slope(self.early_khz);
+        let mut regimes = Vec::new();
+        let mut first_ns = 0;
+        if let (Some(last_ns), Some((stable_ns, _))) = (self.before_tick_ns, self.stable) {
+            regimes.push(Regime { first_ns, last_ns, slope: early });
+            first_ns = stable_ns;
+        }
+        let Some((khz, changed_ns)) = self.refined else {
+            regimes.push(Regime { first_ns, last_ns: u64::MAX, slope: early });
+            return regimes;
+        };
+        regimes.push(Regime { first_ns, last_ns: changed_ns, slope: early });
+        let next_ns = lines.iter().map(nanoseconds).find(|ns| *ns > changed_ns);
+        let first_ns = next_ns.unwrap_or(changed_ns.saturating_add(1));
+        regimes.push(Regime { first_ns, last_ns: u64::MAX, slope: slope(khz) });
+        regimes
     }
-    let Some((khz, changed_ns)) = refined else {
-        regimes.push(Regime { first_ns, last_ns: u64::MAX, slope: early });
-        return regimes;
-    };
-    regimes.push(Regime { first_ns, last_ns: changed_ns, slope: early });
-    let next_ns = lines.iter().map(nanoseconds).find(|ns| *ns > changed_ns);
-    let first_ns = next_ns.unwrap_or(changed_ns.saturating_add(1));
-    regimes.push(Regime { first_ns, last_ns: u64::MAX, slope: slope(khz) });
-    regimes
+
+    /// The first stretch by the kernel's own line.
+    fn early_anchor(&self, half: &Half, regimes: &[Regime]) -> Option<Anchor> {
+        let scale = half.anchors.last()?.scale?;
+        let offset_ns = self.stable?.1?;
+        let refined = self.refined.map(|(_, at_ns)| Refined { at_ns });
+        let first = regimes.first().filter(|_| self.before_tick_ns.is_some())?;
+        early_anchor(scale, offset_ns, u32::try_from(self.early_khz).ok()?, refined, first.last_ns)
+    }
 }
 
 fn nanoseconds(line: &KmsgLine) -> u64 {

@@ -91,7 +91,11 @@ impl<'a> Half<'a> {
             Body::Note { text } => self.notes.push(text),
             Body::End => self.ended = true,
             // With blobs, or of a newer version.
-            Body::TracePages { .. } | Body::TraceStats { .. } | Body::Kmsg | Body::BootParams | Body::Unknown => {}
+            Body::TracePages { .. }
+            | Body::TraceStats { .. }
+            | Body::Kmsg
+            | Body::BootParams
+            | Body::Unknown => {}
         }
     }
 
@@ -103,7 +107,8 @@ impl<'a> Half<'a> {
     /// Events the kernel counted as lost in one buffer (`per_cpu/cpuN/stats`): `overrun` were
     /// overwritten, `commit overrun` and `dropped events` never written.
     pub fn dropped(&self, buffer: &str) -> u64 {
-        let lines = self.stats.iter().filter(|(name, ..)| *name == buffer).flat_map(|(.., text)| text.lines());
+        let lines =
+            self.stats.iter().filter(|(name, ..)| *name == buffer).flat_map(|(.., text)| text.lines());
         lines
             .filter_map(|line| line.split_once(": "))
             .filter(|(counter, _)| matches!(*counter, "overrun" | "commit overrun" | "dropped events"))

@@ -110,8 +110,13 @@ fn handover(outgoing: &Half, incoming: &Half, flight: &Trace, sightings: &[Sight
     if !incoming.present || sightings.iter().any(|sighting| sighting.side == Side::Outgoing) {
         return if flight.events.is_empty() { Handover::Absent } else { Handover::Intact };
     }
-    let wanted = |half: &Half| half.kernel.as_ref().is_some_and(|k| k.cmdline.contains("trace_instance=boot_map"));
-    if wanted(outgoing) || wanted(incoming) && !outgoing.present { Handover::Rejected } else { Handover::Absent }
+    let wanted =
+        |half: &Half| half.kernel.as_ref().is_some_and(|k| k.cmdline.contains("trace_instance=boot_map"));
+    if wanted(outgoing) || wanted(incoming) && !outgoing.present {
+        Handover::Rejected
+    } else {
+        Handover::Absent
+    }
 }
 
 /// The pieces while they come together.
@@ -136,7 +141,11 @@ impl Stitching {
         let description = self.decode(&buffer, outgoing);
         let lines: Vec<&str> = printed(&description).map(|(_, text)| text).collect();
         let carried = carrier::assemble(lines.iter().copied());
-        self.lost("description", carried.missing.len() as u64 + carried.malformed, "damaged in the flight recorder");
+        self.lost(
+            "description",
+            carried.missing.len() as u64 + carried.malformed,
+            "damaged in the flight recorder",
+        );
         for body in carried.bodies {
             if let crate::recording::Body::Run(run) = &body {
                 self.carried_run = Some(run.id.clone());
@@ -155,11 +164,14 @@ impl Stitching {
                 self.notes.extend(clock.notes.iter().cloned());
                 let decoded = decode::sightings(Side::Outgoing, outgoing, &flight, |ts| clock.moment(ts));
                 let lost = probe_record::lost(decoded.seqs.iter().copied());
-                self.loss.flight_recorder = Some(lost + flight.loss.missed_events + flight.loss.missed_unknown);
+                self.loss.flight_recorder =
+                    Some(lost + flight.loss.missed_events + flight.loss.missed_unknown);
                 self.lost("flight recorder", decoded.nameless, "no name for the function");
                 self.sightings.extend(decoded.sightings);
             }
-            Err(error) => self.notes.push(format!("the flight recorder's clock cannot be tied to the TSC: {error}")),
+            Err(error) => {
+                self.notes.push(format!("the flight recorder's clock cannot be tied to the TSC: {error}"))
+            }
         }
         Ok(flight)
     }
@@ -193,7 +205,8 @@ impl Stitching {
             }
         };
         // Here the programs' own count tells what is missing behind the last record as well.
-        let begun = incoming.coverage.as_ref().and_then(|coverage| coverage.records).map_or(0, |(begun, _)| begun);
+        let begun =
+            incoming.coverage.as_ref().and_then(|coverage| coverage.records).map_or(0, |(begun, _)| begun);
         let unseen = begun.saturating_sub(decoded.seqs.len() as u64);
         let lost = probe_record::lost(decoded.seqs.iter().copied()).max(unseen);
         let dropped = incoming.dropped("boot");
@@ -246,7 +259,8 @@ impl Stitching {
         }
         for line in &kmsg.lines {
             if let Some(Fact::TscUnstable { reason }) = Fact::of(line) {
-                self.notes.push(format!("the kernel calls its TSC unstable ({reason}): do not trust these times"));
+                self.notes
+                    .push(format!("the kernel calls its TSC unstable ({reason}): do not trust these times"));
             }
         }
     }
@@ -254,7 +268,8 @@ impl Stitching {
     /// Image stamps.
     fn stamps(&mut self, incoming: &Half) {
         let Some(stamps) = incoming.boot_params.map(ImageStamps::parse) else { return };
-        let stamps = [(stamps.entry_tsc, What::StampEntry), (stamps.decompressed_tsc, What::StampDecompressed)];
+        let stamps =
+            [(stamps.entry_tsc, What::StampEntry), (stamps.decompressed_tsc, What::StampDecompressed)];
         for (ticks, what) in stamps {
             if let Some(ticks) = ticks {
                 let at = Moment::exact(ticks);

@@ -86,7 +86,9 @@ fn begin(sighting: &Sighting) -> Option<Call> {
         What::Enter { probe, source, subject, comm } => {
             (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), *source)
         }
-        What::Reached { probe, comm } => (&probe.name, probe.family.as_str(), "", comm.clone(), Source::Event),
+        What::Reached { probe, comm } => {
+            (&probe.name, probe.family.as_str(), "", comm.clone(), Source::Event)
+        }
         What::InitcallBegin { function } => (function, "initcall", "", None, Source::Event),
         _ => return None,
     };
@@ -193,10 +195,8 @@ mod tests {
 
     #[test]
     fn a_return_alone_makes_no_call_and_an_entry_alone_has_no_end() {
-        let calls = pair(&[
-            exit(5, 1, "luo-open", Source::Ebpf, 0),
-            enter(10, 1, "session-finish", Source::Ebpf),
-        ]);
+        let calls =
+            pair(&[exit(5, 1, "luo-open", Source::Ebpf, 0), enter(10, 1, "session-finish", Source::Ebpf)]);
         assert_eq!(calls.len(), 1);
         assert_eq!(calls[0].exit, None);
     }

@@ -56,7 +56,9 @@ impl Milestones {
             Milestone::StampDecompressed => self.stamp_decompressed.into_iter().collect(),
             Milestone::ClockEpoch => self.clock_epoch.into_iter().collect(),
             Milestone::InitcallsBegin => self.initcalls.iter().map(|(begin, _)| *begin).collect(),
-            Milestone::InitcallsEnd => self.initcalls.iter().filter_map(|(_, end)| *end).max().into_iter().collect(),
+            Milestone::InitcallsEnd => {
+                self.initcalls.iter().filter_map(|(_, end)| *end).max().into_iter().collect()
+            }
         };
         found.sort_unstable();
         found

@@ -112,7 +112,8 @@ fn borders<'a>(
 }
 
 fn titles(first: Option<&Phase>, missing: &[&Phase]) -> String {
-    let all: Vec<&str> = first.into_iter().chain(missing.iter().copied()).map(|phase| phase.title.as_str()).collect();
+    let all: Vec<&str> =
+        first.into_iter().chain(missing.iter().copied()).map(|phase| phase.title.as_str()).collect();
     if all.is_empty() { "before the first milestone".to_owned() } else { all.join("; ") }
 }
 
