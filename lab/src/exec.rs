@@ -4,7 +4,8 @@ use crate::progress::{Progress, scrub};
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Write, pipe};
+use std::io::{self, BufRead, BufReader, Write, pipe};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -22,6 +23,7 @@ pub fn logged(command: &mut Command, log: &Path, progress: &mut Progress) -> Res
     let (reader, writer) = pipe().context("cannot create a pipe")?;
     let second = writer.try_clone().context("cannot duplicate a pipe")?;
     command.stdin(Stdio::null()).stdout(writer).stderr(second);
+    end_with_us(command, libc::SIGTERM);
     let mut child = command.spawn().with_context(|| format!("cannot run {name}"))?;
     // The command holds the pipe's writing ends; without them the reader below would never see the end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -49,6 +51,19 @@ pub fn logged(command: &mut Command, log: &Path, progress: &mut Progress) -> Res
         );
     }
     Ok(())
+}
+
+/// Lets `command` get `signal` when we end before it does, however we end.
+pub fn end_with_us(command: &mut Command, signal: libc::c_int) {
+    let parent = std::process::id();
+    let ask = move || {
+        // SAFETY: prctl and getppid are system calls without memory effects, safe between fork and exec.
+        let (set, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, signal), libc::getppid()) };
+        // The parent may have ended before the request was in force.
+        if set == 0 && u32::try_from(now) == Ok(parent) { Ok(()) } else { Err(io::Error::last_os_error()) }
+    };
+    // SAFETY: the closure only makes system calls and allocates nothing.
+    unsafe { command.pre_exec(ask) };
 }
 
 /// Runs `command` and gives its standard output.

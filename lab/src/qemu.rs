@@ -1,11 +1,11 @@
 //! Starting the virtual machine.
 
+use crate::exec;
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
-use std::os::unix::process::CommandExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::{fs, io};
 
 /// The program.
 pub const QEMU: &str = "qemu-system-x86_64";
@@ -85,21 +85,9 @@ impl Machine {
     pub fn start(&self) -> Result<Vm> {
         let messages = fs::File::create(&self.messages)
             .with_context(|| format!("cannot write {}", self.messages.display()))?;
-        let parent = std::process::id();
         let mut command = Command::new(QEMU);
         command.args(self.arguments()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages);
-        let die_with_us = move || {
-            // SAFETY: prctl and getppid are system calls without memory effects, safe between fork and exec.
-            let (set, now) = unsafe { (libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL), libc::getppid()) };
-            // The parent may have died before the request was in force.
-            if set == 0 && u32::try_from(now) == Ok(parent) {
-                Ok(())
-            } else {
-                Err(io::Error::last_os_error())
-            }
-        };
-        // SAFETY: the closure only makes system calls and allocates nothing.
-        unsafe { command.pre_exec(die_with_us) };
+        exec::end_with_us(&mut command, libc::SIGKILL);
         let child = command.spawn().with_context(|| format!("cannot run {QEMU}"))?;
         Ok(Vm { child })
     }
