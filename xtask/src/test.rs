@@ -85,7 +85,7 @@ fn long_live_updates() -> Result<()> {
 
 /// The lab's tests are `#[ignore]`d: they boot virtual machines, one at a time.
 fn lab(filter: &[&str]) -> Result<()> {
-    let arguments = ["test", "--locked", "--package", "lab", "--test", "*", "--"];
+    let arguments = ["test", "--locked", "--package", "lab", "--tests", "--"];
     run(cargo()?.args(arguments).args(["--ignored", "--test-threads=1"]).args(filter))
 }
 
