@@ -1,4 +1,5 @@
 //! The command as its users meet it: help, messages, exit codes.
+#![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests, but not in their helpers")]
 
 use std::{
     fs,
