@@ -63,6 +63,8 @@ impl Apt {
             "Dir::Etc::sourceparts=-".into(),
             "APT::Get::List-Cleanup=true".into(),
             "Acquire::Languages=none".into(),
+            // Otherwise a mirror that cannot be reached is a success with a warning.
+            "APT::Update::Error-Mode=any".into(),
         ];
         if rustix::process::geteuid().is_root() {
             // apt's own unprivileged user cannot enter a cache below root's home.
