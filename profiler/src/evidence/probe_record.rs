@@ -54,15 +54,18 @@ impl ProbeRecord {
     }
 }
 
-/// Sequence numbers that are not there between 0 and the highest that is.
+/// Sequence numbers that are not there between 0 and the highest that is, and numbers that are there
+/// more than once: those tell of a counter that does not count.
 ///
 /// What was lost after the last record that is there cannot be seen in the numbers.
 pub fn lost(seqs: impl IntoIterator<Item = u64>) -> u64 {
     let mut seqs: Vec<_> = seqs.into_iter().collect();
+    let all = seqs.len() as u64;
     seqs.sort_unstable();
     seqs.dedup();
+    let unique = seqs.len() as u64;
     // The highest is at least the number of those below it.
-    seqs.last().map_or(0, |&highest| highest - (seqs.len() as u64 - 1))
+    seqs.last().map_or(0, |&highest| (highest - (unique - 1)).saturating_add(all - unique))
 }
 
 #[cfg(test)]
@@ -86,7 +89,8 @@ mod tests {
     fn holes_are_losses() {
         assert_eq!(lost([]), 0);
         assert_eq!(lost([0, 1, 2]), 0);
-        assert_eq!(lost([2, 0, 5, 2]), 3);
+        assert_eq!(lost([2, 0, 5]), 3);
+        assert_eq!(lost([1, 1, 1]), 3);
         assert_eq!(lost([u64::MAX]), u64::MAX);
     }
 

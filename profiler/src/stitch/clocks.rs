@@ -87,19 +87,25 @@ pub fn ring(anchors: &[RingAnchor], tsc_hz: Option<u64>) -> Result<Ring, ClockEr
     Ok(Ring { mapping, notes })
 }
 
-/// The kernel log's clock tied to the TSC.
+/// The kernel log tied to the TSC.
 #[derive(Debug)]
-pub struct Log(LogClock);
+pub struct Log {
+    clock: LogClock,
+    /// Sequence number of a line -> TSC of its event.
+    events: HashMap<u64, u64>,
+}
 
 impl Log {
-    /// The moment of a log time.
-    pub fn moment(&self, ts_us: u64) -> Option<Moment> {
-        Some(self.0.to_tsc(ts_us.checked_mul(1000)?).into())
+    /// The moment of a line: its trace event's, if it has one; else its log time's. `None` for a line
+    /// from before the clock ran: it has an order, but no time.
+    pub fn moment(&self, line: &KmsgLine) -> Option<Moment> {
+        let event = self.events.get(&line.seq).map(|tsc| Moment::exact(*tsc));
+        event.or_else(|| (line.ts_us > 0).then(|| self.clock.to_tsc(nanoseconds(line)).into()))
     }
 
     /// The moment at which the log clock read 0.
     pub fn epoch(&self) -> Moment {
-        self.0.epoch().into()
+        self.clock.epoch().into()
     }
 }
 
@@ -120,21 +126,27 @@ pub fn log(lines: &[KmsgLine], stamped: &[StampedLine], half: &Half, hz: Hz) -> 
     let told = Told::new(lines, half, hz);
     let regimes = told.regimes(lines);
     let readings: Vec<Anchor> = told.early_anchor(half, &regimes).into_iter().collect();
-    LogClock::fit(&pairs(lines, stamped), &readings, &regimes).map(Log)
+    let matched = matches(lines, stamped);
+    let pair = |(line, event): &(&KmsgLine, &StampedLine)| Pair {
+        log_ns: nanoseconds(line),
+        tsc: event.tsc,
+        cpu: event.cpu,
+    };
+    let pairs: Vec<Pair> = matched.iter().map(pair).collect();
+    let clock = LogClock::fit(&pairs, &readings, &regimes)?;
+    let events = matched.iter().map(|(line, event)| (line.seq, event.tsc)).collect();
+    Ok(Log { clock, events })
 }
 
 /// Matches lines with their events. From the end: the tracer starts late, but both end together, so the
 /// last event of a text belongs to the last line of that text.
-fn pairs(lines: &[KmsgLine], stamped: &[StampedLine]) -> Vec<Pair> {
-    let mut by_text: HashMap<&str, Vec<u64>> = HashMap::new();
+fn matches<'a>(lines: &'a [KmsgLine], stamped: &'a [StampedLine]) -> Vec<(&'a KmsgLine, &'a StampedLine)> {
+    let mut by_text: HashMap<&str, Vec<&KmsgLine>> = HashMap::new();
     for line in lines {
-        by_text.entry(line.text.trim_end()).or_default().push(line.ts_us);
+        by_text.entry(line.text.trim_end()).or_default().push(line);
     }
-    let pair = |event: &StampedLine| {
-        let ts_us = by_text.get_mut(event.text.trim_end())?.pop()?;
-        Some(Pair { log_ns: ts_us.checked_mul(1000)?, tsc: event.tsc, cpu: event.cpu })
-    };
-    stamped.iter().rev().filter_map(pair).collect()
+    let last = |event: &'a StampedLine| Some((by_text.get_mut(event.text.trim_end())?.pop()?, event));
+    stamped.iter().rev().filter_map(last).collect()
 }
 
 /// What the log tells of its own clock.
@@ -289,7 +301,7 @@ mod tests {
         };
         let lines = [line(0, 0, "same"), line(1, 5, "same"), line(2, 6, "other")];
         let stamped = [StampedLine { text: "same".into(), tsc: 500, cpu: 0 }];
-        let pairs = pairs(&lines, &stamped);
-        assert_eq!(pairs, [Pair { log_ns: 5_000, tsc: 500, cpu: 0 }]);
+        let matched: Vec<_> = matches(&lines, &stamped).iter().map(|(line, event)| (line.seq, event.tsc)).collect();
+        assert_eq!(matched, [(1, 500)]);
     }
 }

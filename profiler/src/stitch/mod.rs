@@ -241,7 +241,7 @@ impl Stitching {
                 self.notes.push(format!("the kernel log's clock cannot be tied to the TSC: {error}"));
             }
         }
-        let at = |ts_us: u64| clock.as_ref().ok().and_then(|clock| clock.moment(ts_us));
+        let at = |line| clock.as_ref().ok().and_then(|clock| clock.moment(line));
         if side == Side::Incoming
             && let Ok(clock) = &clock
         {
@@ -249,10 +249,9 @@ impl Stitching {
             self.sightings.push(Sighting { side, at: epoch, cpu: None, pid: None, what: What::ClockEpoch });
         }
         for line in kmsg.lines.iter().filter(|line| line.is_kernel()) {
-            let moment = at(line.ts_us);
+            let moment = at(line);
             self.complaints.extend(logs::complaint(side, line, moment));
-            // Before the clock runs every line says 0; such a line has an order, but no time.
-            if let Some(at) = moment.filter(|_| line.ts_us > 0) {
+            if let Some(at) = moment {
                 let what = What::Log { text: line.text.clone() };
                 self.sightings.push(Sighting { side, at, cpu: None, pid: None, what });
             }
