@@ -14,7 +14,9 @@ use profiler_common::record::Record;
 use tokio::process::Command;
 
 use super::{
-    AgentError, anchors, identity, kallsyms, kmsg,
+    AgentError, anchors,
+    error::chain,
+    identity, kallsyms, kmsg,
     probes::Probes,
     state::{self, Recorder},
     ticks::ticks,
@@ -46,7 +48,7 @@ pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentErro
     let command = observe(argv)?;
     let coverage = match loader.join() {
         Ok(Ok((probes, coverage))) => Ok(Coverage { records: probes.finish(), ..coverage }),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err("the loading thread died".to_owned()),
     };
     let exit_code = command.as_ref().map_or(0, |result| result.exit_code);

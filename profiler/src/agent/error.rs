@@ -8,21 +8,21 @@ use crate::{
     recording::{reader::ReadError, writer::WriteError},
 };
 
-/// An error of the agent; the text names the file, probe or kernel option and what to do next.
+/// An error of the agent; the cause is its source. The text names the file, probe or kernel option and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum AgentError {
-    #[error("{what} {}: {source}", path.display())]
+    #[error("cannot {what} {}", path.display())]
     File { what: &'static str, path: PathBuf, source: io::Error },
-    #[error("{call}: {source}{}", hint(source))]
+    #[error("{call} failed{}", hint(source))]
     Syscall { call: &'static str, source: io::Error },
-    #[error("cannot load the eBPF programs (need CAP_BPF, CAP_PERFMON and CONFIG_BPF_SYSCALL): {0}")]
+    #[error("cannot load the eBPF programs (need CAP_BPF, CAP_PERFMON and CONFIG_BPF_SYSCALL)")]
     Ebpf(#[from] aya::EbpfError),
     #[error(
         "the eBPF object of this build holds no usable program {0}; build it again with `cargo xtask ebpf`"
     )]
     Program(&'static str),
-    #[error("cannot put program {program} into the kernel: {source}")]
+    #[error("cannot put program {program} into the kernel")]
     LoadProgram { program: &'static str, source: aya::programs::ProgramError },
     #[error(
         "tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing"
@@ -35,17 +35,17 @@ pub enum AgentError {
     NotArmed(PathBuf),
     #[error("the command line has no blackout.run=ID: this kernel was not started by `blackout load`")]
     NoRunId,
-    #[error("image {}: {source}", path.display())]
+    #[error("cannot stamp image {}", path.display())]
     Stamp { path: PathBuf, source: StampError },
-    #[error("flight recorder: {0}")]
+    #[error("cannot describe this kernel in the flight recorder")]
     Carrier(#[from] CarrierError),
     #[error(transparent)]
     Cmdline(#[from] CmdlineError),
-    #[error("recording {}: {source}", path.display())]
+    #[error("cannot write recording {}", path.display())]
     Write { path: PathBuf, source: WriteError },
-    #[error("recording {}: {source}", path.display())]
+    #[error("cannot read recording {}", path.display())]
     Read { path: PathBuf, source: ReadError },
-    #[error("cannot run {program}: {source}")]
+    #[error("cannot run {program}")]
     Command { program: String, source: io::Error },
 }
 
@@ -60,6 +60,17 @@ impl AgentError {
     pub(crate) fn syscall(call: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Syscall { call, source }
     }
+}
+
+/// An error with its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// What an errno of kexec means to its caller.

@@ -284,16 +284,16 @@ fn coverage(stitched: &Stitched) -> Vec<Coverage> {
         let line = format!("# kprobes/{symbol}\n");
         boot.is_some_and(|boot| boot.formats.iter().any(|format| format.starts_with(&line)))
     };
-    let filtered = |symbol: &str| {
-        let cmdline = stitched.incoming.kernel.as_ref().map_or("", |kernel| kernel.cmdline.as_str());
-        cmdline.contains("ftrace_filter=") && cmdline.split([',', ' ', '=']).any(|word| word == symbol)
-    };
+    let cmdline = stitched.incoming.kernel.as_ref().map_or("", |kernel| kernel.cmdline.as_str());
+    // Boot functions are traced only on demand (`blackout load --trace-boot`).
+    let filter = cmdline.split_ascii_whitespace().find_map(|word| word.strip_prefix("ftrace_filter="));
+    let filtered = |symbol: &str| filter.is_some_and(|filter| filter.split(',').any(|word| word == symbol));
     for probe in CATALOGUE.probes.iter().filter(|_| boot.is_some()) {
         if probe.incoming.contains(&Way::BootCall) {
             let symbol = probe.symbols.iter().find(|symbol| has_event(symbol)).cloned();
             add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, None);
         }
-        if probe.incoming.contains(&Way::BootEnter) {
+        if filter.is_some() && probe.incoming.contains(&Way::BootEnter) {
             let symbol = probe.symbols.iter().find(|symbol| filtered(symbol)).cloned();
             add(Side::Incoming, &probe.name, symbol, "boot-function", true, None);
         }

@@ -135,3 +135,7 @@ impl Cells {
         self.list.push(Cell { id, title, place, begin, end, begins_with });
     }
 }
+
+#[cfg(test)]
+#[path = "partition_tests.rs"]
+mod tests;
