@@ -8,8 +8,10 @@
 //! evidence    raw bytes of the kernel -> typed records (total decoders)
 //! kexec       what the kexec is given: command line, stamped image (pure)
 //! clock       anchors -> one tick axis, with error bounds
-//! timeline    records -> spans, milestones, phases (pure)
+//! stitch      recording -> everything both kernels saw, on one axis (pure)
+//! timeline    sightings -> calls, milestones, window, phases (pure)
 //! report      the one `Report` value and its renderers
+//! agent       what runs on the host: all the I/O of a live update
 //! ```
 pub mod agent;
 pub mod catalogue;

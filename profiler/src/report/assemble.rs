@@ -5,8 +5,8 @@ use crate::{
     catalogue::{CATALOGUE, Place, Way},
     clock::Hz,
     recording::{self, Recording, Side, frame},
-    stitch::{self, StitchError, Stitched},
-    timeline::{self, Call, Cell, Ends, Milestones, Moment, Node, What, WindowKind},
+    stitch::{self, Moment, Source, StitchError, Stitched, What},
+    timeline::{self, Call, Cell, Ends, Milestones, Node, WindowKind},
 };
 
 /// Computes the report of a recording.
@@ -247,7 +247,7 @@ fn coverage(stitched: &Stitched) -> Vec<Coverage> {
     let hits = |side: Side, name: &str, boot: bool| {
         let hit = |what: &What| match what {
             What::Enter { probe, source, .. } => {
-                probe.name == name && boot == (*source == timeline::Source::BootKprobe)
+                probe.name == name && boot == (*source == Source::BootKprobe)
             }
             What::Reached { probe, .. } => boot && probe.name == name,
             _ => false,

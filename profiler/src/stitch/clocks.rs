@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Half;
+use super::{Half, Moment, Sighting, What};
 use crate::{
     clock::{
         Anchor, ClockError, Hz, LogClock, Mapping, Pair, Regime, Slope, Stamp,
@@ -15,7 +15,6 @@ use crate::{
         kmsg::KmsgLine,
     },
     recording::{Side, frame::Scale},
-    timeline::{Moment, Sighting, What},
 };
 
 /// A frequency that the kernel prints has three decimals of a megahertz.
@@ -301,7 +300,8 @@ mod tests {
         };
         let lines = [line(0, 0, "same"), line(1, 5, "same"), line(2, 6, "other")];
         let stamped = [StampedLine { text: "same".into(), tsc: 500, cpu: 0 }];
-        let matched: Vec<_> = matches(&lines, &stamped).iter().map(|(line, event)| (line.seq, event.tsc)).collect();
+        let matched: Vec<_> =
+            matches(&lines, &stamped).iter().map(|(line, event)| (line.seq, event.tsc)).collect();
         assert_eq!(matched, [(1, 500)]);
     }
 }

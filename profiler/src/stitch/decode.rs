@@ -1,6 +1,6 @@
 //! Trace events -> sightings, on whatever clock the buffer had.
 
-use super::half::Half;
+use super::{Half, Moment, Sighting, Source, What};
 use crate::{
     catalogue::{CATALOGUE, RETURN_SUFFIX},
     evidence::{
@@ -8,7 +8,6 @@ use crate::{
         trace::{ProbePoint, Trace, TraceEvent, TraceKind, Value},
     },
     recording::Side,
-    timeline::{Moment, Sighting, Source, What},
 };
 
 /// What a buffer's events came to.

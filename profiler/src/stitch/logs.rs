@@ -1,9 +1,9 @@
 //! What the kernels' logs complain about.
 
+use super::Moment;
 use crate::{
     evidence::{facts::Fact, kmsg::KmsgLine},
     recording::Side,
-    timeline::Moment,
 };
 
 /// A complaint of KHO, LUO or one of its handlers.

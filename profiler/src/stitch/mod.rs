@@ -9,6 +9,7 @@ mod decode;
 mod half;
 mod logs;
 mod loss;
+mod sighting;
 
 use clocks::StampedLine;
 use thiserror::Error;
@@ -26,12 +27,12 @@ use crate::{
         Recording, Side,
         frame::{CommandResult, TraceBuffer},
     },
-    timeline::{Moment, Sighting, What},
 };
 
 pub use half::Half;
 pub use logs::Complaint;
 pub use loss::{Handover, Loss, ProbeLoss};
+pub use sighting::{Moment, Sighting, Source, What};
 
 /// The recording cannot be made one timeline.
 #[derive(Debug, Error)]

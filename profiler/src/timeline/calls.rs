@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::sighting::{Moment, Sighting, Source, What};
-use crate::recording::Side;
+use crate::{
+    recording::Side,
+    stitch::{Moment, Sighting, Source, What},
+};
 
 /// One call of a function, as far as it was seen.
 #[derive(Debug, Clone, PartialEq)]

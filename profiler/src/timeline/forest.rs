@@ -46,7 +46,7 @@ mod tests {
     use super::*;
     use crate::{
         recording::Side,
-        timeline::{Moment, Source},
+        stitch::{Moment, Source},
     };
     use proptest::prelude::*;
 

@@ -1,7 +1,11 @@
 //! Where each milestone occurs.
 
-use super::{Call, Moment, Sighting, What};
-use crate::{catalogue::Milestone, recording::Side};
+use super::Call;
+use crate::{
+    catalogue::Milestone,
+    recording::Side,
+    stitch::{Moment, Sighting, What},
+};
 
 /// Occurrences of every milestone.
 #[derive(Debug, Default)]

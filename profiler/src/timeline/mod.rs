@@ -1,15 +1,14 @@
-//! Sightings on one axis -> calls, milestones, window, phases. Pure: no I/O, no clock arithmetic.
+//! Sightings on one axis -> calls, milestones, window, phases, span trees. Pure: no I/O, no clock
+//! arithmetic.
 
 mod calls;
 mod forest;
 mod milestones;
 mod partition;
-mod sighting;
 mod window;
 
 pub use calls::{Call, pair};
 pub use forest::{Node, forest};
 pub use milestones::Milestones;
 pub use partition::{Cell, UNOBSERVED, partition};
-pub use sighting::{Moment, Sighting, Source, What};
 pub use window::{Ends, WindowKind, host_window};

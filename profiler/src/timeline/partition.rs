@@ -1,7 +1,10 @@
 //! Divides a window into phases, completely.
 
-use super::{Ends, Milestones, Moment, WindowKind};
-use crate::catalogue::{Milestone, Phase, Place};
+use super::{Ends, Milestones, WindowKind};
+use crate::{
+    catalogue::{Milestone, Phase, Place},
+    stitch::Moment,
+};
 
 /// Id of a cell that no evidence covers.
 pub const UNOBSERVED: &str = "unobserved";

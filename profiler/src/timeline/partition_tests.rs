@@ -1,11 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    catalogue::CATALOGUE,
-    recording::Side,
-    timeline::{Call, Source},
-};
+use crate::{catalogue::CATALOGUE, recording::Side, stitch::Source, timeline::Call};
 
 /// A call for every "enter" and "exit" milestone that the catalogue's phases begin or end with.
 fn call(name: &str, side: Side, enter: u64, exit: u64) -> Call {
@@ -67,8 +63,11 @@ fn outline(cells: &[Cell]) -> Vec<(&str, u64, u64)> {
 
 #[test]
 fn a_phase_ends_where_the_next_begins() {
-    let calls =
-        [call("a", Side::Outgoing, 0, 8), call("b", Side::Outgoing, 10, 12), call("c", Side::Incoming, 20, 30)];
+    let calls = [
+        call("a", Side::Outgoing, 0, 8),
+        call("b", Side::Outgoing, 10, 12),
+        call("c", Side::Incoming, 20, 30),
+    ];
     let cells = partition(&phases(THREE), &Milestones::new(&[], &calls), &window(0, 40, WindowKind::Whole));
     assert_eq!(outline(&cells), [("a", 0, 10), ("b", 10, 20), ("c", 20, 40)]);
 }

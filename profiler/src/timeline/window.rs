@@ -1,7 +1,7 @@
 //! The window that is divided.
 
-use super::{Milestones, Moment};
-use crate::{catalogue::Window, recording::Side};
+use super::Milestones;
+use crate::{catalogue::Window, recording::Side, stitch::Moment};
 
 /// Both ends of a window, and what they rest on.
 #[derive(Debug, Clone, PartialEq)]
