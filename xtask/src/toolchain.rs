@@ -33,7 +33,7 @@ impl Toolchain {
     /// Finds or fetches everything, into `cache`.
     ///
     /// # Errors
-    /// When something is neither here nor to be had from crates.io or the machine's Debian mirror.
+    /// When something is neither here nor to be had from the crate registry or the machine's Debian mirror.
     pub fn obtain(cache: &Cache) -> Result<Self> {
         let rustup: &[&str] = &["rustup", "run", RUSTC];
         let Some(prefix) = [&[], rustup].into_iter().find(|prefix| is_pinned(prefix)) else {

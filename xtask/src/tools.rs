@@ -1,4 +1,4 @@
-//! Programs from crates.io at pinned versions, kept in the cache: nothing is installed for the user.
+//! Programs from the crate registry at pinned versions, kept in the cache: nothing is installed for the user.
 
 use crate::workspace;
 use anyhow::{Context, Result};
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// The program of the crate `name` at `version`, built at first use.
 ///
 /// # Errors
-/// When crates.io cannot be reached or the crate does not build.
+/// When the registry cannot be reached or the crate does not build.
 pub fn installed(cache: &Cache, name: &str, version: &str) -> Result<PathBuf> {
     let root = cache.path(format!("tools/{name}-{version}"));
     let program = root.join("bin").join(name);
