@@ -110,6 +110,9 @@ fn evidence(
             Body::TraceBuffer(recorder.describe("flight", &["ftrace/print".to_owned()])?),
         ));
     }
+    if let Ok(text) = global.get("kprobe_profile") {
+        frames.push(incoming(Body::KprobeProfile { text }));
+    }
     let pages = global.drain("boot", Side::Incoming)?;
     let addresses = addresses(&boot, &pages);
     frames.push(incoming(Body::TraceBuffer(boot)));

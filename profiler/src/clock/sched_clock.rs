@@ -38,6 +38,14 @@ pub fn mult_shift(khz: u32) -> Option<(u32, u16)> {
     None
 }
 
+/// The frequency behind a scale, to the kilohertz that the kernel made it of; Hz. `None` for a scale that
+/// is none.
+pub fn hz(scale: Scale) -> Option<u64> {
+    let ticks = 1_000_000_u128.checked_shl(scale.shift.into())?;
+    let khz = (ticks + u128::from(scale.mult) / 2).checked_div(scale.mult.into())?;
+    u64::try_from(khz).ok()?.checked_mul(1000)
+}
+
 /// An anchor of the log's clock in its first stretch, at log time `value_ns`.
 ///
 /// `scale` is the kernel's now, `offset_ns` its `__sched_clock_offset`, `early_khz` the frequency it
@@ -96,6 +104,15 @@ impl Line {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_scale_gives_its_frequency_back() {
+        for khz in [999_999, 2_596_118, 3_999_999] {
+            let (mult, shift) = mult_shift(khz).unwrap();
+            assert_eq!(hz(Scale { mult, shift, zero_ns: 0 }), Some(u64::from(khz) * 1000));
+        }
+        assert_eq!(hz(Scale { mult: 0, shift: 31, zero_ns: 0 }), None);
+    }
 
     #[test]
     fn mult_and_shift_are_the_kernels() {

@@ -63,6 +63,11 @@ pub enum Body {
         /// The file's text.
         text: String,
     },
+    /// Text of `kprobe_profile`: hits and misses of every kprobe event.
+    KprobeProfile {
+        /// The file's text.
+        text: String,
+    },
     /// The kernel log: blob is the records of `/dev/kmsg`, each as read, separated by a NUL byte.
     Kmsg,
     /// Clock anchors taken by user space.

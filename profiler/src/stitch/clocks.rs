@@ -7,7 +7,7 @@ use crate::{
     clock::{
         Anchor, ClockError, Hz, LogClock, Mapping, Pair, Regime, Slope, Stamp,
         join::{self, JoinError},
-        sched_clock::{Refined, early_anchor},
+        sched_clock::{self, Refined, early_anchor},
     },
     evidence::{
         carrier::AnchorLine,
@@ -49,6 +49,12 @@ pub fn anchors<'a>(lines: impl Iterator<Item = (u64, &'a str)>) -> Vec<RingAncho
             _ => None,
         })
         .collect()
+}
+
+/// Frequency that ruled when the last anchor was taken: later, and so better known, than what the log
+/// said when the kernel was described.
+pub fn last_hz(anchors: &[RingAnchor]) -> Option<Hz> {
+    Hz::new(sched_clock::hz(anchors.last()?.scale?)?)
 }
 
 /// A ring's clock tied to the TSC.

@@ -23,6 +23,8 @@ pub struct Half<'a> {
     pub pages: Vec<(&'a str, CpuPages<'a>)>,
     /// Their loss counters: buffer, CPU, text.
     pub stats: Vec<(&'a str, u32, &'a str)>,
+    /// Kprobe events that missed calls: event and how many.
+    pub missed: Vec<(String, u64)>,
     /// The kernel log.
     pub kmsg: Option<&'a [u8]>,
     /// Anchors that user space took.
@@ -83,6 +85,7 @@ impl<'a> Half<'a> {
                 }
                 known.name = buffer.name;
             }
+            Body::KprobeProfile { text } => self.missed = missed(&text),
             Body::Anchors(anchors) => self.anchors.push(anchors),
             Body::Symbols { symbols } => self.symbols.extend(symbols),
             Body::Coverage(coverage) => drop(self.coverage.get_or_insert(coverage)),
@@ -122,5 +125,27 @@ impl<'a> Half<'a> {
         const ENTRY_BYTES: u64 = 16;
         let (start, name) = self.symbols.range(..=address).next_back()?;
         (address - start <= ENTRY_BYTES).then_some(name.as_str())
+    }
+}
+
+/// Events with misses of a `kprobe_profile`: lines of event, hits, misses (`probes_profile_seq_show`,
+/// kernel/trace/trace_kprobe.c, Linux 7.3). A return probe misses when too many calls are open at once.
+fn missed(profile: &str) -> Vec<(String, u64)> {
+    let event = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (name, misses) = (fields.next()?, fields.nth(1)?.parse::<u64>().ok()?);
+        (misses > 0).then(|| (crate::evidence::text::scrub(name.as_bytes(), 128), misses))
+    };
+    profile.lines().filter_map(event).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missed;
+
+    #[test]
+    fn only_events_that_missed_are_told() {
+        let profile = "  luo_open                               1               0\n  luo_open_ret  4  2\nnonsense\n";
+        assert_eq!(missed(profile), [("luo_open_ret".to_owned(), 2)]);
     }
 }

@@ -126,6 +126,8 @@ struct Stitching {
     sightings: Vec<Sighting>,
     /// Log lines that the boot tracer stamped, in order.
     stamped_lines: Vec<StampedLine>,
+    /// Frequency that the flight recorder's anchors carry.
+    carried_hz: Option<Hz>,
     hz_error_ppb: u64,
     complaints: Vec<Complaint>,
     loss: Loss,
@@ -160,6 +162,7 @@ impl Stitching {
         }
         self.count_trace_loss(&flight);
         let anchors = clocks::anchors(printed(&flight));
+        self.carried_hz = clocks::last_hz(&anchors);
         match clocks::ring(&anchors, outgoing.kernel.as_ref().and_then(|kernel| kernel.tsc_hz)) {
             Ok(clock) => {
                 self.notes.extend(clock.notes.iter().cloned());
@@ -213,6 +216,9 @@ impl Stitching {
         let dropped = incoming.dropped("boot");
         let missed = boot.loss.missed_events.max(dropped) + boot.loss.missed_unknown;
         self.loss.boot_trace = Some(lost + missed);
+        for (event, misses) in &incoming.missed {
+            self.lost(event, *misses, "calls the kprobe could not show");
+        }
         self.lost("boot tracer", decoded.nameless, "no name for the function, or no probe for it");
         self.sightings.extend(decoded.sightings);
     }
@@ -220,7 +226,7 @@ impl Stitching {
     /// Frequency of the axis: the outgoing kernel's, which has run long enough to know it.
     fn frequency(&mut self, outgoing: &Half, incoming: &Half) -> Result<Hz, StitchError> {
         let of = |half: &Half| half.kernel.as_ref().and_then(|kernel| Hz::new(kernel.tsc_hz?));
-        let (before, after) = (of(outgoing), of(incoming));
+        let (before, after) = (self.carried_hz.or(of(outgoing)), of(incoming));
         if let (Some(before), Some(after)) = (before, after) {
             let difference = u128::from(before.get().abs_diff(after.get()));
             let ppb = difference * 1_000_000_000 / u128::from(before.get());
