@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use super::{
     AgentError, anchors, identity, kallsyms, kmsg,
-    probes::{self, Probes},
+    probes::{self, Pin, Probes},
     state::{self, Recorder},
     ticks::ticks,
     tracefs::{FLIGHT_RECORDER, Instance, Marker},
@@ -33,7 +33,7 @@ pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
         // Before the probes: they count from their first hit, and what they count must be there.
         recorder.set(&format!("events/{EVENT}/enable"), "1")?;
     }
-    let (_, coverage) = Probes::attach(Side::Outgoing, true)?;
+    let (_, coverage) = Probes::attach(Side::Outgoing, Pin::Must)?;
     let mut bodies = vec![Body::Run(run.clone()), Body::Kernel(identity::kernel(&kmsg::read_all()?))];
     match &recorder {
         Some(recorder) => {

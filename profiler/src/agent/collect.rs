@@ -17,7 +17,7 @@ use super::{
     AgentError, anchors,
     error::chain,
     identity, kallsyms, kmsg,
-    probes::Probes,
+    probes::{self, Pin, Probes},
     state::{self, Recorder},
     ticks::ticks,
     tracefs::Instance,
@@ -44,15 +44,19 @@ pub struct Collected {
 pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentError> {
     let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
     // Attach beside the restore, not before it: looking must not lengthen what is looked at.
-    let loader = std::thread::spawn(|| Probes::attach(Side::Incoming, false));
+    let loader = std::thread::spawn(|| Probes::attach(Side::Incoming, Pin::May));
     let command = observe(argv)?;
-    let coverage = match loader.join() {
+    let loaded = loader.join();
+    let misses = probes::missed();
+    probes::unpin()?;
+    let coverage = match loaded {
         Ok(Ok((probes, coverage))) => Ok(Coverage { records: probes.finish(), ..coverage }),
         Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err("the loading thread died".to_owned()),
     };
     let exit_code = command.as_ref().map_or(0, |result| result.exit_code);
     let mut frames = evidence(command, coverage)?;
+    frames.push(Frame::bare(Side::Incoming, Body::Missed { misses }));
 
     let path = state::path(state_dir, &run_id);
     let existing = path.exists();

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use super::{
-    AgentError, anchors, arm, kmsg,
+    AgentError, anchors, arm, kmsg, probes,
     state::{self, Recorder},
     ticks::ticks,
     tracefs::Instance,
@@ -19,8 +19,8 @@ pub fn jump(state_dir: &Path) -> Result<std::convert::Infallible, AgentError> {
     let (_, path) = state::armed(state_dir)?;
     let recorder = Instance::flight_recorder()?;
     let mut file = Recorder::append(&path)?;
-    let last = Body::Anchors(anchors::take());
-    file.write(&[Frame::bare(Side::Outgoing, last)])?;
+    let last = [Body::Anchors(anchors::take()), Body::Missed { misses: probes::missed() }];
+    file.write(&last.map(|body| Frame::bare(Side::Outgoing, body)))?;
     file.sync()?;
     if let Some(recorder) = &recorder {
         arm::burst(&mut recorder.marker()?, 1)?;

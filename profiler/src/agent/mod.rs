@@ -10,6 +10,7 @@ mod jump;
 mod kallsyms;
 mod kmsg;
 mod load;
+mod missed;
 mod probes;
 mod state;
 mod ticks;

@@ -7,7 +7,7 @@ use aya::{
     programs::{KProbe, links::FdLink},
 };
 
-use super::{AgentError, ticks::ticks};
+use super::{AgentError, missed, ticks::ticks};
 use crate::{
     catalogue::{CATALOGUE, Probe, Way},
     recording::{
@@ -23,17 +23,26 @@ const PROGRAMS: [&str; 3] = ["enter_plain", "enter_named", "exit"];
 
 const PIN_DIR: &str = "/sys/fs/bpf/blackout";
 
+/// Whether probes are pinned in bpffs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pin {
+    /// They must outlive this process.
+    Must,
+    /// Only to ask what they missed.
+    May,
+}
+
 /// Loaded programs; their probes end with this value unless they were pinned.
 pub struct Probes {
     ebpf: Ebpf,
 }
 
 impl Probes {
-    /// Loads the programs and attaches every probe that `side` wants, by trying; with `pin`, the
+    /// Loads the programs and attaches every probe that `side` wants, by trying; pinned
     /// probes stay when this process ends.
     ///
     /// A probe that cannot be attached is an entry in the coverage, not an error.
-    pub fn attach(side: Side, pin: bool) -> Result<(Self, Coverage), AgentError> {
+    pub fn attach(side: Side, pin: Pin) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
         let mut ebpf = EbpfLoader::new().load(OBJECT)?;
         for program in PROGRAMS {
@@ -42,9 +51,10 @@ impl Probes {
                 .map_err(|source| AgentError::LoadProgram { program, source })?;
         }
         coverage.loaded_tsc = ticks();
-        if pin {
-            fs::create_dir_all(PIN_DIR).map_err(AgentError::file("create", PIN_DIR))?;
-        }
+        let pinned = match fs::create_dir_all(PIN_DIR) {
+            Err(source) if pin == Pin::Must => return Err(AgentError::file("create", PIN_DIR)(source)),
+            created => created.is_ok(),
+        };
         for probe in &CATALOGUE.probes {
             let ways = match side {
                 Side::Outgoing => &probe.outgoing,
@@ -52,7 +62,7 @@ impl Probes {
             };
             let returns = ways.contains(&Way::Call);
             if returns || ways.contains(&Way::Enter) {
-                coverage.probes.push(attach_one(&mut ebpf, probe, returns, pin)?);
+                coverage.probes.push(attach_one(&mut ebpf, probe, returns, pinned)?);
             }
         }
         coverage.attached_tsc = ticks();
@@ -71,6 +81,11 @@ impl Probes {
     }
 }
 
+/// Calls that the pinned probes could not show.
+pub fn missed() -> Vec<(String, u64)> {
+    missed::of_pinned(Path::new(PIN_DIR))
+}
+
 /// Takes pinned probes out of the kernel; nothing to do is fine.
 pub fn unpin() -> Result<(), AgentError> {
     if !Path::new(PIN_DIR).exists() {
@@ -87,13 +102,8 @@ fn kprobe<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut KProb
 /// Tries the symbols of one probe in order.
 fn attach_one(ebpf: &mut Ebpf, probe: &Probe, returns: bool, pin: bool) -> Result<ProbeState, AgentError> {
     let entry = if probe.named { "enter_named" } else { "enter_plain" };
-    let mut state = ProbeState {
-        probe: probe.name.clone(),
-        symbol: None,
-        method: "kprobe".to_owned(),
-        error: None,
-        missed: None,
-    };
+    let mut state =
+        ProbeState { probe: probe.name.clone(), symbol: None, method: "kprobe".to_owned(), error: None };
     for symbol in &probe.symbols {
         let attached = hook(kprobe(ebpf, entry)?, symbol, pin).and_then(|()| {
             if !returns {

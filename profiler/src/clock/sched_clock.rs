@@ -8,7 +8,7 @@
 //!
 //! Refining the calibration turns the line about one point, where both lines meet
 //! (`set_cyc2ns_scale(tsc_khz, cpu, tsc_stop)`): near the log time of the message that tells it. That
-//! instant is known to [`PIVOT_ERROR_NS`]; what that makes is the error, rate difference times time.
+//! instant is known to `PIVOT_ERROR_NS`; what that makes is the error, rate difference times time.
 
 use super::line::Anchor;
 use crate::recording::frame::Scale;

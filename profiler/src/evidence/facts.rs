@@ -69,7 +69,7 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
-    /// "Ring buffer meta [N] is from previous boot!" (`rb_meta_validate_events`,
+    /// "Ring buffer meta \[N\] is from previous boot!" (`rb_meta_validate_events`,
     /// kernel/trace/ring_buffer.c).
     RingKept {
         /// CPU whose ring it is.

@@ -63,6 +63,11 @@ pub enum Body {
         /// The file's text.
         text: String,
     },
+    /// Calls that eBPF probes could not show: probe and how many. Outgoing: up to the jump.
+    Missed {
+        /// Only probes that missed any.
+        misses: Vec<(String, u64)>,
+    },
     /// Text of `kprobe_profile`: hits and misses of every kprobe event.
     KprobeProfile {
         /// The file's text.
@@ -215,8 +220,6 @@ pub struct ProbeState {
     pub method: String,
     /// Why it could not be attached; `None` if it was.
     pub error: Option<String>,
-    /// Calls the kernel could not show to a return probe (`nmissed`), where known.
-    pub missed: Option<u64>,
 }
 
 /// A command that ran beside the recorder.

@@ -23,7 +23,7 @@ pub struct Half<'a> {
     pub pages: Vec<(&'a str, CpuPages<'a>)>,
     /// Their loss counters: buffer, CPU, text.
     pub stats: Vec<(&'a str, u32, &'a str)>,
-    /// Kprobe events that missed calls: event and how many.
+    /// Probes that missed calls: which and how many.
     pub missed: Vec<(String, u64)>,
     /// The kernel log.
     pub kmsg: Option<&'a [u8]>,
@@ -85,7 +85,8 @@ impl<'a> Half<'a> {
                 }
                 known.name = buffer.name;
             }
-            Body::KprobeProfile { text } => self.missed = missed(&text),
+            Body::KprobeProfile { text } => self.missed.extend(missed(&text)),
+            Body::Missed { misses } => self.missed.extend(misses),
             Body::Anchors(anchors) => self.anchors.push(anchors),
             Body::Symbols { symbols } => self.symbols.extend(symbols),
             Body::Coverage(coverage) => drop(self.coverage.get_or_insert(coverage)),
@@ -145,7 +146,8 @@ mod tests {
 
     #[test]
     fn only_events_that_missed_are_told() {
-        let profile = "  luo_open                               1               0\n  luo_open_ret  4  2\nnonsense\n";
+        let profile =
+            "  luo_open                               1               0\n  luo_open_ret  4  2\nnonsense\n";
         assert_eq!(missed(profile), [("luo_open_ret".to_owned(), 2)]);
     }
 }

@@ -100,6 +100,9 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     state.stamps(&incoming);
     state.sightings.sort_by_key(|sighting| sighting.at.ticks);
 
+    for (probe, misses) in outgoing.missed.iter().chain(&incoming.missed) {
+        state.lost(probe, *misses, "calls the probe could not show");
+    }
     state.join(&outgoing, &incoming)?;
     state.notes.extend(outgoing.notes.iter().chain(&incoming.notes).cloned());
     let Stitching { sightings, hz_error_ppb, complaints, loss, notes, .. } = state;
@@ -216,9 +219,6 @@ impl Stitching {
         let dropped = incoming.dropped("boot");
         let missed = boot.loss.missed_events.max(dropped) + boot.loss.missed_unknown;
         self.loss.boot_trace = Some(lost + missed);
-        for (event, misses) in &incoming.missed {
-            self.lost(event, *misses, "calls the kprobe could not show");
-        }
         self.lost("boot tracer", decoded.nameless, "no name for the function, or no probe for it");
         self.sightings.extend(decoded.sightings);
     }
