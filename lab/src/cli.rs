@@ -46,6 +46,10 @@ struct Options {
     /// Stamp the incoming kernel's image, which splits the dark stretch
     #[arg(long)]
     stamp: bool,
+    /// Switch on the incoming kernel's function tracer, which sees what no later probe can; it makes the
+    /// window longer
+    #[arg(long)]
+    trace_boot: bool,
     /// LUO sessions preserved
     #[arg(long, default_value_t = 2)]
     sessions: u32,
@@ -114,6 +118,7 @@ fn run(options: &Options) -> Result<bool> {
     let cache = Cache::open()?;
     packages::require("the virtual machine", packages::QEMU)?;
     let (outgoing, incoming) = kernels(&cache, options)?;
+    let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan };
     let workload = workload(&cache, options, &incoming)?;
     let binaries = binaries::build()?;
     let accel = match options.accel {
@@ -148,6 +153,7 @@ fn run(options: &Options) -> Result<bool> {
     Ok(runs.iter().all(Reported::complete))
 }
 
+/// What the options alone say.
 fn plan(options: &Options) -> Result<Plan> {
     let mut append = options.append.clone();
     if options.fault == Some(Fault::RejectedFlightRecorder) {
@@ -165,7 +171,13 @@ fn plan(options: &Options) -> Result<Plan> {
             file_bytes: options.file_size,
         }),
     };
-    Ok(Plan { workload, stamp: options.stamp, append_incoming: append.trim().into(), fault: options.fault })
+    Ok(Plan {
+        stamp: options.stamp,
+        trace_boot: options.trace_boot,
+        append_incoming: append.trim().into(),
+        fault: options.fault,
+        ..Plan::new(workload)
+    })
 }
 
 fn kernels(cache: &Cache, options: &Options) -> Result<(Kernel, Kernel)> {

@@ -112,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan() -> Plan {
-        Plan { workload: Workload::Custom, stamp: false, append_incoming: String::new(), fault: None }
+        Plan::new(Workload::Custom)
     }
 
     #[test]

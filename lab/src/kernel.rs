@@ -67,6 +67,14 @@ pub struct Kernel {
     pub release: String,
     /// Its source tree, when the lab knows it.
     pub source: Option<PathBuf>,
+    /// The lab built its own driver into it.
+    pub lab_driver: bool,
+}
+
+/// Whether a file of the lab's driver can go from one kernel to the other: they are the same, with or without
+/// the driver, or both have it for certain.
+pub fn share_driver(outgoing: &Kernel, incoming: &Kernel) -> bool {
+    outgoing.image == incoming.image || (outgoing.lab_driver && incoming.lab_driver)
 }
 
 /// Gets, and builds if need be, the kernel of `request`.
@@ -75,19 +83,19 @@ pub struct Kernel {
 /// When the image is none, a source cannot be had, or the build fails.
 pub fn resolve(cache: &Cache, request: &Request) -> Result<Kernel> {
     match request {
-        Request::Image(image) => kernel(image.clone(), None),
+        Request::Image(image) => kernel(image.clone(), None, false),
         Request::Tree(tree) => from_tree(cache, tree),
         Request::Newest => from_package(cache, None),
         Request::Series(series) => from_package(cache, Some(series)),
     }
 }
 
-fn kernel(image: PathBuf, source: Option<PathBuf>) -> Result<Kernel> {
+fn kernel(image: PathBuf, source: Option<PathBuf>, lab_driver: bool) -> Result<Kernel> {
     let bytes = fs::read(&image).with_context(|| format!("cannot read the kernel {}", image.display()))?;
     let Some(release) = release(&bytes) else {
         bail!("{} is no x86 kernel image (bzImage)", image.display());
     };
-    Ok(Kernel { image, release, source })
+    Ok(Kernel { image, release, source, lab_driver })
 }
 
 /// The release in a bzImage's header (Documentation/arch/x86/boot.rst, `kernel_version`).
@@ -113,7 +121,7 @@ fn from_tree(cache: &Cache, tree: &Path) -> Result<Kernel> {
     let log = objects.join("lab-build.log");
     let _ = fs::remove_file(&log);
     let image = kernel_build::build(&format!("the kernel in {}", tree.display()), &tree, &objects, &log)?;
-    kernel(image, Some(tree))
+    kernel(image, Some(tree), false)
 }
 
 fn from_package(cache: &Cache, series: Option<&str>) -> Result<Kernel> {
@@ -130,7 +138,7 @@ fn from_package(cache: &Cache, series: Option<&str>) -> Result<Kernel> {
             publish(cache, &package, &key, &source)?;
         }
     }
-    kernel(published.join("bzImage"), Some(source).filter(|source| source.is_dir()))
+    kernel(published.join("bzImage"), Some(source).filter(|source| source.is_dir()), true)
 }
 
 /// Builds, and moves the result into place in one step. The objects (2 GB) are then of no more use: another
@@ -324,6 +332,20 @@ mod tests {
         assert_eq!(release(&image), None);
         image[0x300..0x310].copy_from_slice(b"7.3.4 (blackout@");
         assert_eq!(release(&image).as_deref(), Some("7.3.4"));
+    }
+
+    #[test]
+    fn the_driver_is_shared_by_one_image_or_two_of_the_labs() {
+        let kernel = |image: &str, lab_driver| Kernel {
+            image: image.into(),
+            release: "7.3.4".into(),
+            source: None,
+            lab_driver,
+        };
+        assert!(share_driver(&kernel("a", false), &kernel("a", false)));
+        assert!(share_driver(&kernel("a", true), &kernel("b", true)));
+        assert!(!share_driver(&kernel("a", true), &kernel("b", false)));
+        assert!(!share_driver(&kernel("a", false), &kernel("b", true)));
     }
 
     #[test]

@@ -12,10 +12,29 @@ pub struct Plan {
     pub workload: Workload,
     /// Stamp the kernel image (`blackout load --stamp`).
     pub stamp: bool,
+    /// Switch the incoming kernel's function tracer on (`blackout load --trace-boot`).
+    pub trace_boot: bool,
+    /// Both kernels have the lab's driver, as far as the host knows. A file of it that only one of them knows
+    /// would fail the live update: nobody there would take it over.
+    pub lab_driver: bool,
     /// Appended to the incoming kernel's command line.
     pub append_incoming: String,
     /// A planted fault, if this run is to fail.
     pub fault: Option<Fault>,
+}
+
+impl Plan {
+    /// A plain live update of `workload`.
+    pub fn new(workload: Workload) -> Self {
+        Self {
+            workload,
+            stamp: false,
+            trace_boot: false,
+            lab_driver: false,
+            append_incoming: String::new(),
+            fault: None,
+        }
+    }
 }
 
 /// What is carried across the live update.

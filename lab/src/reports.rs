@@ -135,7 +135,7 @@ mod tests {
         };
         let json = window_ns.map(|ns| json!({ "window": { "duration_ns": ns } }));
         Reported {
-            finished: Finished { result, recording: None },
+            finished: Finished { result, recording: None, qemu_died: false },
             text: window_ns.map(|_| "text\n".into()),
             json,
         }

@@ -35,6 +35,8 @@ pub enum End {
     Silence(u64),
     /// QEMU ended by itself, with what it said, if anything.
     Exited(String),
+    /// QEMU died of this signal, with what it said, if anything: no doing of the guest's.
+    Killed(i32, String),
 }
 
 impl End {
@@ -55,6 +57,10 @@ impl End {
                       the incoming kernel's init"
                     .into(),
             ),
+            Self::Killed(signal, said) => {
+                let said = if said.is_empty() { String::new() } else { format!(": {said}") };
+                Some(format!("QEMU itself died of signal {signal} after stage `{stage}`{said}"))
+            }
             Self::Exited(_) => Some(format!("the machine reset or powered off after stage `{stage}`")),
         }
     }
@@ -198,6 +204,12 @@ mod tests {
             (End::Exited(String::new()), Stage::Kexec, "the kexec did not happen"),
             (End::Exited("no such machine".into()), Stage::Started, "no such machine"),
             (End::Exited(String::new()), Stage::Armed, "after stage `armed`"),
+            (
+                End::Killed(11, String::new()),
+                Stage::Kexec,
+                "QEMU itself died of signal 11 after stage `kexec`",
+            ),
+            (End::Killed(6, "assertion".into()), Stage::Kexec, "signal 6 after stage `kexec`: assertion"),
         ];
         for (end, stage, expected) in all {
             let complaint = end.complaint(stage).unwrap();

@@ -83,7 +83,7 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     let _held = start_workload(run, plan)?;
     run.reached(Stage::WorkloadReady);
     if plan.fault == Some(Fault::FreezeFails) {
-        workload::refuse_freeze(&plan.workload)?;
+        workload::refuse_freeze(plan)?;
     }
     let _lock = (plan.fault == Some(Fault::Busy)).then(LockHolder::start).transpose()?;
     // What the host finds if nothing is heard of the incoming kernel.
@@ -103,13 +103,16 @@ fn load_command(plan: &Plan) -> Vec<&str> {
     if plan.stamp {
         command.push("--stamp");
     }
+    if plan.trace_boot {
+        command.push("--trace-boot");
+    }
     command
 }
 
 /// What is returned must live until the kexec.
 fn start_workload(run: &mut Run, plan: &Plan) -> Result<Option<Held>> {
     match &plan.workload {
-        Workload::Luo(load) => workload::preserve(load, plan.fault).map(Some),
+        Workload::Luo(load) => workload::preserve(load, plan).map(Some),
         Workload::Custom => run.command(["/workload/outgoing"]).map(|()| None),
     }
 }
@@ -214,11 +217,11 @@ mod tests {
 
     #[test]
     fn the_plan_decides_what_is_loaded() {
-        let mut plan =
-            Plan { workload: Workload::Custom, stamp: false, append_incoming: String::new(), fault: None };
+        let mut plan = Plan::new(Workload::Custom);
         assert_eq!(load_command(&plan), [BLACKOUT, "load", KERNEL, "--initrd", INITRD, "--state", STATE]);
         plan.stamp = true;
+        plan.trace_boot = true;
         plan.append_incoming = "a=1 b".into();
-        assert_eq!(load_command(&plan)[7..], ["--append", "a=1 b", "--stamp"]);
+        assert_eq!(load_command(&plan)[7..], ["--append", "a=1 b", "--stamp", "--trace-boot"]);
     }
 }

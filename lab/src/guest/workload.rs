@@ -35,22 +35,22 @@ pub struct Held {
 ///
 /// # Errors
 /// Names the session and the token at which it failed.
-pub fn preserve(load: &Luo, fault: Option<Fault>) -> Result<Held> {
+pub fn preserve(load: &Luo, plan: &Plan) -> Result<Held> {
     allow_open_files()?;
     let orchestrator = open_orchestrator()?;
     let sessions = (0..load.sessions).map(|session| {
         let name = session_name(session);
         let held = orchestrator.create(&name).with_context(|| format!("cannot create session `{name}`"))?;
-        if fault == Some(Fault::Unpreserved) {
+        if plan.fault == Some(Fault::Unpreserved) {
             return Ok(held);
         }
         for file in 0..load.files {
             let token = token(session, file);
-            let corrupt = fault == Some(Fault::Corrupted) && (session, file) == (0, 0);
+            let corrupt = plan.fault == Some(Fault::Corrupted) && (session, file) == (0, 0);
             preserve_one(&held, token, load.file_bytes, corrupt)
                 .with_context(|| format!("cannot preserve session `{name}`, token {token:#x}"))?;
         }
-        if session == 0 && has_lab_driver() {
+        if carries_register(session, plan) {
             preserve_register(&held)
                 .with_context(|| format!("cannot preserve {LAB_DEVICE} in session `{name}`"))?;
         }
@@ -65,7 +65,7 @@ pub fn restore_main() -> i32 {
         .with_context(|| format!("cannot read {PLAN_FILE}"))
         .and_then(|text| serde_json::from_slice::<Plan>(&text).context("the plan cannot be read"))
         .and_then(|plan| match plan.workload {
-            Workload::Luo(load) => restore(&load),
+            Workload::Luo(ref load) => restore(load, &plan),
             Workload::Custom => bail!("the plan names a workload of its own"),
         });
     match restored {
@@ -78,10 +78,10 @@ pub fn restore_main() -> i32 {
     }
 }
 
-fn restore(load: &Luo) -> Result<()> {
+fn restore(load: &Luo, plan: &Plan) -> Result<()> {
     allow_open_files()?;
     let orchestrator = open_orchestrator()?;
-    let sessions = (0..load.sessions).map(|session| Restored::retrieve(&orchestrator, session, load));
+    let sessions = (0..load.sessions).map(|session| Restored::retrieve(&orchestrator, session, load, plan));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
     for session in &sessions {
         session.check(load.file_bytes)?;
@@ -101,7 +101,7 @@ struct Restored {
 }
 
 impl Restored {
-    fn retrieve(orchestrator: &Orchestrator, index: u32, load: &Luo) -> Result<Self> {
+    fn retrieve(orchestrator: &Orchestrator, index: u32, load: &Luo, plan: &Plan) -> Result<Self> {
         let name = session_name(index);
         let session =
             orchestrator.retrieve(&name).with_context(|| format!("cannot retrieve session `{name}`"))?;
@@ -116,7 +116,7 @@ impl Restored {
                 Ok((token, file(token)?))
             })
             .collect::<Result<_>>()?;
-        let register = (index == 0 && has_lab_driver()).then(|| file(LAB_TOKEN)).transpose()?;
+        let register = carries_register(index, plan).then(|| file(LAB_TOKEN)).transpose()?;
         Ok(Restored { name, session, memfds, register })
     }
 
@@ -136,9 +136,10 @@ impl Restored {
 ///
 /// # Errors
 /// When the kernel has no lab driver, or nothing of its kind was preserved.
-pub fn refuse_freeze(workload: &Workload) -> Result<()> {
-    let ours = matches!(workload, Workload::Luo(load) if load.sessions > 0);
+pub fn refuse_freeze(plan: &Plan) -> Result<()> {
+    let ours = matches!(&plan.workload, Workload::Luo(load) if load.sessions > 0);
     ensure!(ours, "only the lab's own workload with at least one session can be made to refuse to freeze");
+    ensure!(plan.lab_driver, "refusing to freeze takes two kernels with the lab's driver lab_luo");
     let parameter = "/sys/module/lab_luo/parameters/freeze_errno";
     std::fs::write(parameter, libc::EIO.to_string())
         .with_context(|| format!("cannot write {parameter}: the kernel lacks the lab's driver lab_luo"))
@@ -222,8 +223,9 @@ fn check_register(mut register: &File) -> Result<()> {
     Ok(())
 }
 
-fn has_lab_driver() -> bool {
-    Path::new(LAB_DEVICE).exists()
+/// Whether the session holds a file of the lab's driver: the same answer under both kernels.
+fn carries_register(session: u32, plan: &Plan) -> bool {
+    session == 0 && plan.lab_driver && Path::new(LAB_DEVICE).exists()
 }
 
 fn session_name(session: u32) -> String {
