@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::recording::Side;
+
 mod milestone;
 
 pub use milestone::Milestone;
@@ -110,6 +112,15 @@ pub enum Place {
     Jump,
     /// The incoming kernel's.
     Incoming,
+}
+
+impl From<Side> for Place {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Outgoing => Self::Outgoing,
+            Side::Incoming => Self::Incoming,
+        }
+    }
 }
 
 /// Borders of a window.

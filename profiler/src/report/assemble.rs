@@ -1,12 +1,11 @@
 //! Recording -> report: runs the pipeline and puts its results under the contract's names.
 
-use super::*;
+use super::{axis::Axis, coverage::coverage, failures::failures, spans::phases, *};
 use crate::{
-    catalogue::{CATALOGUE, Place, Way},
-    clock::Hz,
+    catalogue::{CATALOGUE, Place},
     recording::{self, Recording, Side, frame},
-    stitch::{self, Moment, Source, StitchError, Stitched, What},
-    timeline::{self, Call, Cell, Ends, Milestones, Node, WindowKind},
+    stitch::{self, Moment, StitchError, Stitched},
+    timeline::{self, Ends, Milestones, WindowKind},
 };
 
 /// Computes the report of a recording.
@@ -60,28 +59,6 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
     })
 }
 
-/// Ticks to nanoseconds of the report.
-struct Axis {
-    origin: u64,
-    hz: Hz,
-}
-
-impl Axis {
-    fn at(&self, ticks: u64) -> i64 {
-        self.hz.since(self.origin, ticks)
-    }
-
-    /// Difference of two converted moments, so that phases add up exactly.
-    fn between(&self, from: Moment, to: Moment) -> u64 {
-        u64::try_from(self.at(to.ticks).saturating_sub(self.at(from.ticks))).unwrap_or(0)
-    }
-
-    /// An error, rounded up.
-    fn error(&self, ticks: u64) -> u64 {
-        self.hz.ns_up(ticks)
-    }
-}
-
 fn window(stitched: &Stitched, milestones: &Milestones) -> Option<Ends> {
     let of = |side| {
         let mut all = stitched.sightings.iter().filter(move |s| s.side == side).map(|s| s.at);
@@ -107,132 +84,11 @@ fn describe_window(ends: &Ends, stitched: &Stitched, axis: &Axis) -> Window {
     }
 }
 
-/// Phases with their spans, and the spans before the window.
-fn phases(cells: &[Cell], calls: &[Call], ends: Option<&Ends>, axis: &Axis) -> (Vec<Span>, Vec<Phase>) {
-    let Some(ends) = ends else { return (Vec::new(), Vec::new()) };
-    let total = axis.between(ends.start, ends.end).max(1);
-    let (before, inside): (Vec<Call>, Vec<Call>) = calls
-        .iter()
-        .filter(|call| call.enter.ticks < ends.end.ticks)
-        .cloned()
-        .partition(|call| call.enter.ticks < ends.start.ticks);
-    let forest = timeline::forest(inside);
-    let phases = cells.iter().map(|cell| {
-        let duration_ns = axis.between(cell.begin, cell.end);
-        let within = |node: &&Node| (cell.begin.ticks..cell.end.ticks).contains(&node.call.enter.ticks);
-        let task = ending_task(calls, cell);
-        Phase {
-            id: cell.id.clone(),
-            title: cell.title.clone(),
-            kernel: cell.place,
-            start_ns: axis.at(cell.begin.ticks),
-            duration_ns,
-            share: duration_ns as f64 / total as f64,
-            error_ns: axis.error(cell.begin.error_ticks.saturating_add(cell.end.error_ticks)),
-            begins_with: cell.begins_with.clone(),
-            spans: forest.iter().filter(within).map(|node| span(node, axis, task)).collect(),
-        }
-    });
-    let phases = phases.collect();
-    (timeline::forest(before).iter().map(|node| span(node, axis, None)).collect(), phases)
-}
-
-/// The task whose call ends the phase, or begins the next one: its calls are what the phase waited for.
-fn ending_task(calls: &[Call], cell: &Cell) -> Option<(Side, u32)> {
-    let side = if cell.place == Place::Outgoing { Side::Outgoing } else { Side::Incoming };
-    let touches = |call: &&Call| call.side == side && (call.enter == cell.end || call.exit == Some(cell.end));
-    calls.iter().find(touches).and_then(|call| Some((side, call.pid?)))
-}
-
-fn span(node: &Node, axis: &Axis, task: Option<(Side, u32)>) -> Span {
-    let call = &node.call;
-    let duration_ns = call.exit.map(|exit| axis.between(call.enter, exit));
-    let spans: Vec<Span> = node.inner.iter().map(|inner| span(inner, axis, task)).collect();
-    let inner: u64 = spans.iter().filter_map(|span| span.duration_ns).sum();
-    Span {
-        name: call.name.clone(),
-        kind: call.kind.clone(),
-        subject: call.subject.clone(),
-        start_ns: axis.at(call.enter.ticks),
-        duration_ns,
-        self_ns: duration_ns.map(|duration| duration.saturating_sub(inner)),
-        cpu: call.cpu,
-        pid: call.pid,
-        comm: call.comm.clone(),
-        retval: call.retval,
-        critical: call.pid.is_some_and(|pid| task == Some((call.side, pid))),
-        spans,
-    }
-}
-
-/// What failed: the system call, calls that returned an errno, commands, and what the kernel logged.
-fn failures(stitched: &Stitched, calls: &[Call], axis: &Axis) -> Vec<Failure> {
-    let mut failures = Vec::new();
-    for call in calls {
-        // During the brownout clients may probe and miss; only the update itself counts.
-        let before = stitched.outgoing.returned.is_none() && call.side == Side::Outgoing;
-        let Some(errno) = call.retval.filter(|retval| (-4095..0).contains(retval)) else { continue };
-        if before || call.kind == "initcall" || call.kind == "reboot" {
-            continue;
-        }
-        let named = |prefix: &str| call.subject.strip_prefix(prefix).map(str::to_owned);
-        let of = if call.subject.is_empty() { String::new() } else { format!(" of {}", call.subject) };
-        let errno = i32::try_from(-errno).ok();
-        failures.push(Failure {
-            kernel: place(call.side),
-            function: call.name.clone(),
-            session: named("session "),
-            token: named("token "),
-            errno,
-            at_ns: Some(axis.at(call.enter.ticks)),
-            message: format!("{}{of}: {}", call.name, errno_text(errno)),
-        });
-    }
-    failures.extend(stitched.complaints.iter().map(|complaint| Failure {
-        kernel: place(complaint.side),
-        function: complaint.function.clone(),
-        session: None,
-        token: complaint.token.map(|token| format!("{token:#x}")),
-        errno: complaint.errno,
-        at_ns: complaint.at.map(|at| axis.at(at.ticks)),
-        message: complaint.text.clone(),
-    }));
-    if let Some((errno, ticks)) = stitched.outgoing.returned {
-        failures.push(Failure {
-            kernel: Place::Outgoing,
-            function: "reboot(LINUX_REBOOT_CMD_KEXEC)".to_owned(),
-            session: None,
-            token: None,
-            errno: Some(errno),
-            at_ns: Some(axis.at(ticks)),
-            message: format!("reboot(LINUX_REBOOT_CMD_KEXEC) came back: {}", errno_text(Some(errno))),
-        });
-    }
-    for (side, command) in stitched.commands() {
-        if command.exit_code != 0 {
-            let name = command.argv.join(" ");
-            failures.push(Failure {
-                kernel: place(side),
-                message: format!("command {name} ended with exit code {}", command.exit_code),
-                function: name,
-                session: None,
-                token: None,
-                errno: None,
-                at_ns: Some(axis.at(command.ended_tsc)),
-            });
-        }
-    }
-    failures.sort_by_key(|failure| failure.at_ns);
-    failures
-}
-
-fn errno_text(errno: Option<i32>) -> String {
-    errno.map_or("failed".to_owned(), |errno| std::io::Error::from_raw_os_error(errno).to_string())
-}
-
 fn outcome(stitched: &Stitched, ends: Option<&Ends>, failures: &[Failure], recording: &Recording) -> Outcome {
-    // A client may ask for a session that is not there and go on; everything else is a failure.
-    let failed = failures.iter().any(|failure| failure.function != "session-retrieve");
+    // A client may ask for a session that is not there and go on, and a kernel may complain and go on;
+    // everything else is a failure.
+    let complaint = |failure: &Failure| stitched.complaints.iter().any(|c| c.text == failure.message);
+    let failed = failures.iter().any(|failure| failure.function != "session-retrieve" && !complaint(failure));
     let whole = ends.is_some_and(|ends| ends.kind == WindowKind::Whole);
     let sound = recording.damage.is_empty() && stitched.incoming.ended;
     match () {
@@ -240,65 +96,6 @@ fn outcome(stitched: &Stitched, ends: Option<&Ends>, failures: &[Failure], recor
         () if whole && sound && stitched.handover == Handover::Intact => Outcome::Complete,
         () => Outcome::Partial,
     }
-}
-
-fn coverage(stitched: &Stitched) -> Vec<Coverage> {
-    let mut all = Vec::new();
-    let hits = |side: Side, name: &str, boot: bool| {
-        let hit = |what: &What| match what {
-            What::Enter { probe, source, .. } => {
-                probe.name == name && boot == (*source == Source::BootKprobe)
-            }
-            What::Reached { probe, .. } => boot && probe.name == name,
-            _ => false,
-        };
-        stitched.sightings.iter().filter(|s| s.side == side && hit(&s.what)).count() as u64
-    };
-    let mut add = |side, name: &str, symbol: Option<String>, method: &str, boot, reason: Option<String>| {
-        let hits = hits(side, name, boot);
-        let state = match (&symbol, &reason) {
-            (Some(_), _) if hits > 0 => ProbeState::Fired,
-            (Some(_), _) => ProbeState::Attached,
-            (None, Some(reason)) if !reason.contains("No such file") => ProbeState::Failed,
-            (None, _) => ProbeState::Missing,
-        };
-        all.push(Coverage {
-            probe: name.to_owned(),
-            family: CATALOGUE.by_name(name).map(|probe| probe.family.clone()).unwrap_or_default(),
-            kernel: place(side),
-            symbol,
-            method: method.to_owned(),
-            state,
-            hits,
-            reason,
-        });
-    };
-    for (side, half) in [(Side::Outgoing, &stitched.outgoing), (Side::Incoming, &stitched.incoming)] {
-        for probe in half.coverage.iter().flat_map(|coverage| &coverage.probes) {
-            let frame::ProbeState { probe, symbol, method, error, .. } = probe.clone();
-            add(side, &probe, symbol, &method, false, error);
-        }
-    }
-    let boot = stitched.incoming.buffers.get("boot");
-    let has_event = |symbol: &str| {
-        let line = format!("# kprobes/{symbol}\n");
-        boot.is_some_and(|boot| boot.formats.iter().any(|format| format.starts_with(&line)))
-    };
-    let cmdline = stitched.incoming.kernel.as_ref().map_or("", |kernel| kernel.cmdline.as_str());
-    // Boot functions are traced only on demand (`blackout load --trace-boot`).
-    let filter = cmdline.split_ascii_whitespace().find_map(|word| word.strip_prefix("ftrace_filter="));
-    let filtered = |symbol: &str| filter.is_some_and(|filter| filter.split(',').any(|word| word == symbol));
-    for probe in CATALOGUE.probes.iter().filter(|_| boot.is_some()) {
-        if probe.incoming.contains(&Way::BootCall) {
-            let symbol = probe.symbols.iter().find(|symbol| has_event(symbol)).cloned();
-            add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, None);
-        }
-        if filter.is_some() && probe.incoming.contains(&Way::BootEnter) {
-            let symbol = probe.symbols.iter().find(|symbol| filtered(symbol)).cloned();
-            add(Side::Incoming, &probe.name, symbol, "boot-function", true, None);
-        }
-    }
-    all
 }
 
 fn overhead(stitched: &Stitched, ends: Option<&Ends>, axis: &Axis) -> Overhead {
@@ -320,7 +117,7 @@ fn overhead(stitched: &Stitched, ends: Option<&Ends>, axis: &Axis) -> Overhead {
 
 fn commands(stitched: &Stitched, axis: &Axis) -> Vec<Command> {
     let command = |(side, command): (Side, &frame::CommandResult)| Command {
-        kernel: place(side),
+        kernel: Place::from(side),
         argv: command.argv.clone(),
         exit_code: command.exit_code,
         start_ns: axis.at(command.started_tsc),
@@ -338,13 +135,6 @@ fn notes(stitched: &Stitched, recording: &Recording) -> Vec<String> {
         notes.push(format!("{frames} frames were written by a newer blackout; use that one to read them"));
     }
     notes
-}
-
-fn place(side: Side) -> Place {
-    match side {
-        Side::Outgoing => Place::Outgoing,
-        Side::Incoming => Place::Incoming,
-    }
 }
 
 fn tool() -> Tool {

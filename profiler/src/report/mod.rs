@@ -1,7 +1,11 @@
 //! The one `Report` value and its renderers.
 
 mod assemble;
+mod axis;
+mod coverage;
+mod failures;
 mod model;
+mod spans;
 pub mod text;
 mod time;
 

@@ -59,8 +59,9 @@ fn head(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 fn failures(out: &mut String, report: &Report) -> fmt::Result {
+    let label = if report.outcome == Outcome::Failed { "FAILED" } else { "warning" };
     for failure in &report.failures {
-        writeln!(out, "FAILED  {}", failure.message)?;
+        writeln!(out, "{label}  {}", failure.message)?;
     }
     Ok(())
 }

@@ -240,18 +240,20 @@ impl Stitching {
         let Some(kmsg) = half.kmsg.map(crate::evidence::kmsg::parse) else { return };
         let lost = self.loss.kmsg.get_or_insert(0);
         *lost += kmsg.lost + kmsg.overwritten + kmsg.malformed;
-        let stamped = if side == Side::Incoming { self.stamped_lines.as_slice() } else { &[] };
-        let clock = clocks::log(&kmsg.lines, stamped, half, hz);
-        if let Err(error) = &clock {
-            // The outgoing kernel's log is read only when a kexec failed, and then only for its words.
-            if side == Side::Incoming {
-                self.notes.push(format!("the kernel log's clock cannot be tied to the TSC: {error}"));
-            }
-        }
-        let at = |line| clock.as_ref().ok().and_then(|clock| clock.moment(line));
-        if side == Side::Incoming
-            && let Ok(clock) = &clock
-        {
+        // The outgoing kernel's log is read only when a kexec failed, and then for its words: nothing
+        // ties its clock.
+        let clock = match side {
+            Side::Outgoing => None,
+            Side::Incoming => match clocks::log(&kmsg.lines, &self.stamped_lines, half, hz) {
+                Ok(clock) => Some(clock),
+                Err(error) => {
+                    self.notes.push(format!("the kernel log's clock cannot be tied to the TSC: {error}"));
+                    None
+                }
+            },
+        };
+        let at = |line| clock.as_ref().and_then(|clock| clock.moment(line));
+        if let Some(clock) = &clock {
             let epoch = clock.epoch();
             self.sightings.push(Sighting { side, at: epoch, cpu: None, pid: None, what: What::ClockEpoch });
         }

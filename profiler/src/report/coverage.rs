@@ -1,0 +1,68 @@
+//! Every probe that was wanted, and how it went.
+
+use super::{Coverage, ProbeState};
+use crate::{
+    catalogue::{CATALOGUE, Place, Way},
+    recording::{Side, frame},
+    stitch::{Source, Stitched, What},
+};
+
+/// The coverage table: eBPF probes by what the loader said, boot probes by what the command line asked.
+pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
+    let mut all = Vec::new();
+    let hits = |side: Side, name: &str, boot: bool| {
+        let hit = |what: &What| match what {
+            What::Enter { probe, source, .. } => {
+                probe.name == name && boot == (*source == Source::BootKprobe)
+            }
+            What::Reached { probe, .. } => boot && probe.name == name,
+            _ => false,
+        };
+        stitched.sightings.iter().filter(|s| s.side == side && hit(&s.what)).count() as u64
+    };
+    let mut add = |side, name: &str, symbol: Option<String>, method: &str, boot, reason: Option<String>| {
+        let hits = hits(side, name, boot);
+        let state = match (&symbol, &reason) {
+            (Some(_), _) if hits > 0 => ProbeState::Fired,
+            (Some(_), _) => ProbeState::Attached,
+            (None, Some(reason)) if !reason.contains("No such file") => ProbeState::Failed,
+            (None, _) => ProbeState::Missing,
+        };
+        all.push(Coverage {
+            probe: name.to_owned(),
+            family: CATALOGUE.by_name(name).map(|probe| probe.family.clone()).unwrap_or_default(),
+            kernel: Place::from(side),
+            symbol,
+            method: method.to_owned(),
+            state,
+            hits,
+            reason,
+        });
+    };
+    for (side, half) in [(Side::Outgoing, &stitched.outgoing), (Side::Incoming, &stitched.incoming)] {
+        for probe in half.coverage.iter().flat_map(|coverage| &coverage.probes) {
+            let frame::ProbeState { probe, symbol, method, error, .. } = probe.clone();
+            add(side, &probe, symbol, &method, false, error);
+        }
+    }
+    let boot = stitched.incoming.buffers.get("boot");
+    let has_event = |symbol: &str| {
+        let line = format!("# kprobes/{symbol}\n");
+        boot.is_some_and(|boot| boot.formats.iter().any(|format| format.starts_with(&line)))
+    };
+    let cmdline = stitched.incoming.kernel.as_ref().map_or("", |kernel| kernel.cmdline.as_str());
+    // Boot functions are traced only on demand (`blackout load --trace-boot`).
+    let filter = cmdline.split_ascii_whitespace().find_map(|word| word.strip_prefix("ftrace_filter="));
+    let filtered = |symbol: &str| filter.is_some_and(|filter| filter.split(',').any(|word| word == symbol));
+    for probe in CATALOGUE.probes.iter().filter(|_| boot.is_some()) {
+        if probe.incoming.contains(&Way::BootCall) {
+            let symbol = probe.symbols.iter().find(|symbol| has_event(symbol)).cloned();
+            add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, None);
+        }
+        if filter.is_some() && probe.incoming.contains(&Way::BootEnter) {
+            let symbol = probe.symbols.iter().find(|symbol| filtered(symbol)).cloned();
+            add(Side::Incoming, &probe.name, symbol, "boot-function", true, None);
+        }
+    }
+    all
+}
