@@ -155,7 +155,7 @@ fn foot(out: &mut String, report: &Report) -> fmt::Result {
         (overhead.load_ns, overhead.attach_ns, overhead.in_window_ns)
     {
         let (load, attach, inside) = (duration(load), duration(attach), duration(inside));
-        writeln!(out, "looking     {load} to load, {attach} to attach, {inside} of it beside the window")?;
+        writeln!(out, "looking     {load} to load, {attach} to attach, {inside} of it in the window")?;
     }
     for command in &report.commands {
         writeln!(out, "command     {} (exit {})", command.argv.join(" "), command.exit_code)?;
