@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::clean::clean;
 use crate::{
     evidence::trace::CpuPages,
     recording::{
@@ -69,7 +70,7 @@ impl<'a> Half<'a> {
 
     /// Takes a body that carries everything itself; what is known already stays.
     pub fn take(&mut self, body: Body) {
-        match body {
+        match clean(body) {
             Body::Run(run) => drop(self.run.get_or_insert(run)),
             Body::Kernel(kernel) => drop(self.kernel.get_or_insert(kernel)),
             Body::TraceBuffer(buffer) => {

@@ -4,6 +4,7 @@
 //! boot tracer's by nothing (it is on raw TSC), the kernel log's by the lines that the boot tracer
 //! stamped as well. The halves are joined only if they belong together.
 
+mod clean;
 mod clocks;
 mod decode;
 mod half;
