@@ -99,7 +99,7 @@ fn the_boot_tracer_sees_the_incoming_kernels_start() {
 fn a_qemu_that_dies_is_no_failed_guest_and_gets_a_second_try() {
     let mut left = 1;
     let once = run::lab_while(&[], |line, qemu| {
-        if left > 0 && line.ends_with("kexec") {
+        if left > 0 && line.ends_with("] kexec") {
             left -= 1;
             qemu.kill(libc::SIGSEGV);
         }
@@ -110,7 +110,7 @@ fn a_qemu_that_dies_is_no_failed_guest_and_gets_a_second_try() {
     once.check_complete();
 
     let always = run::lab_while(&[], |line, qemu| {
-        if line.ends_with("outgoing up") {
+        if line.ends_with("] outgoing up") {
             qemu.kill(libc::SIGSEGV);
         }
     });

@@ -84,6 +84,7 @@ impl Run {
     pub fn check_report(&self, suffix: &str) {
         let path = self.file(&format!("report{suffix}.json"));
         let report = json(&path);
+        assert!(report.is_object(), "no {}: {self}", path.display());
         let invalid: Vec<String> = schema().iter_errors(&report).map(|error| error.to_string()).collect();
         assert!(invalid.is_empty(), "not by the schema: {invalid:?}");
         check_partition(&report);
@@ -91,6 +92,13 @@ impl Run {
         let recording = self.file(&format!("recording{suffix}.blackout"));
         let again = blackout(&["report", recording.to_str().unwrap(), "--format", "json"]);
         assert!(again == fs::read_to_string(path).unwrap(), "computed again, the report differs: {self}");
+    }
+}
+
+/// What a failed test was about is worth a look.
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.out.disable_cleanup(std::thread::panicking());
     }
 }
 
