@@ -228,7 +228,11 @@ fn result(end: &End, console: &Console, share: &Path) -> LabResult {
             LabResult { outcome: Outcome::Failed, ..left }
         }
         (Some(left), Some(message)) => LabResult { stage, outcome: Outcome::Failed, message, ..left },
-        (None, Some(message)) => nothing_left(stage, message),
+        // Without the shared folder, the console is all it had.
+        (None, Some(message)) => match console.error() {
+            Some(error) if matches!(end, End::Done(_)) => nothing_left(stage, error.into()),
+            _ => nothing_left(stage, message),
+        },
     }
 }
 
@@ -268,6 +272,8 @@ mod tests {
         let mut console = Console::default();
         console.feed(b"LAB: incoming up\n");
         let crash = End::Crash("Kernel panic".into());
+        console.feed(b"LAB: error no share\n");
+        assert_eq!(result(&End::Done(1), &console, share.path()).message, "no share");
         assert_eq!(result(&End::Done(0), &console, share.path()).outcome, Outcome::Failed);
         assert!(result(&crash, &console, share.path()).message.contains("Kernel panic"));
 

@@ -80,11 +80,12 @@ pub struct Console {
     partial: Vec<u8>,
     last: VecDeque<String>,
     stage: Stage,
+    error: Option<String>,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self { partial: Vec::new(), last: VecDeque::new(), stage: Stage::Started }
+        Self { partial: Vec::new(), last: VecDeque::new(), stage: Stage::Started, error: None }
     }
 }
 
@@ -110,6 +111,11 @@ impl Console {
         self.stage
     }
 
+    /// The last error that init reported.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
     /// The last lines, oldest first.
     pub fn tail(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
@@ -117,9 +123,10 @@ impl Console {
 
     fn line(&mut self, line: String) -> Option<Event> {
         let event = event(&line);
-        match event {
-            Some(Event::Stage(stage)) => self.stage = stage,
+        match &event {
+            Some(Event::Stage(stage)) => self.stage = *stage,
             Some(Event::Done(_)) => self.stage = Stage::Done,
+            Some(Event::Error(message)) => self.error = Some(message.clone()),
             _ => {}
         }
         if self.last.len() == KEPT {
@@ -175,6 +182,7 @@ mod tests {
             [Event::Error("blackout load: exit code 1".into()), Event::Done(1)]
         );
         assert_eq!(console.stage(), Stage::Done);
+        assert_eq!(console.error(), Some("blackout load: exit code 1"));
         assert_eq!(console.tail().next(), Some("SeaBIOS"));
     }
 
