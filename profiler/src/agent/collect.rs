@@ -152,7 +152,10 @@ fn events(global: &Instance) -> Vec<String> {
     let kprobes = global.get("kprobe_events").unwrap_or_default();
     // Lines such as `p:kprobes/luo_open luo_open`.
     let named = |line: &str| line.split_once(':')?.1.split_ascii_whitespace().next().map(str::to_owned);
-    events.extend(kprobes.lines().filter_map(named));
+    // Both places that list them: one that is missing in either must not lose its records.
+    let mut kprobes: BTreeSet<String> = kprobes.lines().filter_map(named).collect();
+    kprobes.extend(global.events_of("kprobes"));
+    events.extend(kprobes);
     events
 }
 

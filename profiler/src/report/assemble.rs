@@ -129,6 +129,23 @@ fn commands(stitched: &Stitched, axis: &Axis) -> Vec<Command> {
 fn notes(stitched: &Stitched, recording: &Recording) -> Vec<String> {
     let damage = |damage: &recording::Damage| format!("recording, byte {}: {}", damage.offset, damage.what);
     let mut notes = stitched.notes.clone();
+    let returned = stitched.outgoing.returned.is_some();
+    if !stitched.incoming.present && !returned {
+        notes.push(
+            "the incoming kernel left no evidence: it was not started, or did not come as far as the end of \
+             `blackout collect`; the flight recorder was not read, so silent probes may have fired"
+                .to_owned(),
+        );
+    } else if !stitched.incoming.ended && !returned {
+        notes.push("the incoming half of the recording stops before its end".to_owned());
+    }
+    if stitched.handover == Handover::Rejected {
+        notes.push(
+            "the incoming kernel did not take the flight recorder over: the outgoing kernel's part is lost; \
+             both kernels must give it the same size and CPUs (see the kernel log: Ring buffer boot meta)"
+                .to_owned(),
+        );
+    }
     notes.extend(recording.damage.iter().map(damage));
     if recording.unknown_frames() > 0 {
         let frames = recording.unknown_frames();
