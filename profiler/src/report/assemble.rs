@@ -44,6 +44,7 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
         window,
         vms: Vec::new(),
+        marks: Vec::new(),
         phases,
         brownout,
         hot: Vec::new(),
@@ -77,6 +78,7 @@ fn describe_window(ends: &Ends, stitched: &Stitched, axis: &Axis) -> Window {
     let ends_ns = axis.error(ends.start.error_ticks) + axis.error(ends.end.error_ticks);
     Window {
         definition: "host".to_owned(),
+        vm: None,
         start: ends.starts_with.clone(),
         end: ends.ends_with.clone(),
         duration_ns,

@@ -39,8 +39,10 @@ pub struct Report {
     pub clock: Clock,
     /// The window that the phases divide; `null` if the evidence does not hold both its ends.
     pub window: Option<Window>,
-    /// Guests; empty in a host window.
+    /// Guests, each with its own window; the longest window first.
     pub vms: Vec<Vm>,
+    /// Points in time that VMMs named, in order.
+    pub marks: Vec<Mark>,
     /// The partition: these durations add up to the window's, exactly.
     pub phases: Vec<Phase>,
     /// Sum of the phases that no evidence covers.
@@ -157,6 +159,8 @@ pub struct Clock {
 pub struct Window {
     /// `vm`, `host` or `marks`.
     pub definition: String,
+    /// `id` of the guest whose window it is; `null` unless `definition` is `vm`.
+    pub vm: Option<String>,
     /// What begins it.
     pub start: String,
     /// What ends it.
@@ -167,17 +171,67 @@ pub struct Window {
     pub error_ns: u64,
 }
 
-/// One guest.
+/// One guest. Its own window lies between the last exit of the last of its vCPUs to stop and the first
+/// entry of the first of them to run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Vm {
-    /// Identity across the update.
+    /// Identity across the update; unique in a report.
     pub id: String,
     /// Name its VMM gave it.
     pub name: String,
-    /// Its own window.
-    pub blackout_ns: u64,
-    /// Its vCPUs.
+    /// What [`name`](Self::name) rests on, and what ties its two halves together.
+    pub identity: Identity,
+    /// How much of its window is known.
+    pub status: VmStatus,
+    /// In words, why its window is not known, or not known exactly; `null` if it is.
+    pub why: Option<String>,
+    /// Its own window; `null` if it is not known. If `status` is `bounded`, the true one is shorter or equal.
+    pub blackout_ns: Option<u64>,
+    /// Error of that length: both borders, drift of the clock, and `switch_ns`.
+    pub error_ns: Option<u64>,
+    /// Part of `error_ns`: what the guest itself may see beyond the two borders, because it runs only
+    /// after the entry was seen and stops before its exit is. Measured in this run.
+    pub switch_ns: Option<u64>,
+    /// Where its window begins; `null` if no exit of it was seen.
+    pub start_ns: Option<i64>,
+    /// Where its window ends; `null` if it never ran again, or nobody saw it.
+    pub end_ns: Option<i64>,
+    /// Process of its VMM in the outgoing kernel.
+    pub outgoing_pid: Option<u32>,
+    /// Process of its VMM in the incoming kernel.
+    pub incoming_pid: Option<u32>,
+    /// Its vCPUs, by number.
     pub vcpus: Vec<Vcpu>,
+}
+
+/// What ties the two halves of a guest together, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// Its VMM's marks (`blackout mark --vm NAME`).
+    Mark,
+    /// The LUO session its VMM created, and retrieved.
+    Session,
+    /// The tokens of the files its VMM preserved, and retrieved.
+    Token,
+    /// It is the only guest of either kernel.
+    Only,
+    /// Nothing: it was seen in one kernel alone, and is named after its VMM's process.
+    Process,
+}
+
+/// How much of a guest's window is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum VmStatus {
+    /// Both ends.
+    Measured,
+    /// It may have run before anybody looked: its window is not longer than this.
+    Bounded,
+    /// It stopped, and was not seen to run again.
+    NotResumed,
+    /// It runs in the incoming kernel, but nobody saw it stop.
+    StopUnknown,
 }
 
 /// One vCPU.
@@ -185,8 +239,31 @@ pub struct Vm {
 pub struct Vcpu {
     /// Number.
     pub id: u32,
-    /// Its own last exit to its own first entry.
-    pub pause_ns: u64,
+    /// Its own last exit to its own first entry; `null` if either is not known.
+    pub pause_ns: Option<u64>,
+    /// Error of that length, without the guest's `switch_ns`.
+    pub error_ns: Option<u64>,
+    /// Its last exit in the outgoing kernel.
+    pub last_exit_ns: Option<i64>,
+    /// Its first entry in the incoming kernel.
+    pub first_entry_ns: Option<i64>,
+    /// Exits in the outgoing kernel while it was armed.
+    pub exits: Option<u64>,
+}
+
+/// A point in time that a VMM named (`blackout mark NAME`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Mark {
+    /// Its name.
+    pub name: String,
+    /// In which kernel.
+    pub kernel: Place,
+    /// `id` of the guest it is about, if it is about one.
+    pub vm: Option<String>,
+    /// When.
+    pub at_ns: i64,
+    /// Error of that time.
+    pub error_ns: u64,
 }
 
 /// One cell of the partition.
