@@ -22,3 +22,5 @@ pub mod recording;
 pub mod report;
 pub mod stitch;
 pub mod timeline;
+
+pub use agent::mark;

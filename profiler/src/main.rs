@@ -17,6 +17,7 @@ mod cli;
 /// On the host, before a live update:   blackout arm && blackout load KERNEL --initrd INITRD
 /// start it:                            blackout kexec
 /// in the incoming kernel:              blackout collect -- COMMAND-THAT-RESTORES
+/// by the VMM, in either kernel:        blackout mark NAME --vm NAME
 /// anywhere, without privileges:        blackout report FILE
 ///
 /// Exit codes: 0 ok, 1 error, 2 usage, 5 recording lossy or partial (with --strict).
@@ -88,6 +89,17 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// In either kernel, by a VMM: name this moment; reports can measure from and to it
+    Mark {
+        /// Its name, such as pause-asked, state-saved, restore-begun, vm-running
+        name: String,
+        /// The guest it is about: by this name it is known again in the incoming kernel
+        #[arg(long, value_name = "NAME")]
+        vm: Option<String>,
+        /// Process of its VMM [default: the process that calls this command]
+        #[arg(long)]
+        pid: Option<u32>,
+    },
     /// Compute the report from a recording
     Report(cli::report::Args),
     /// Print the raw evidence of a recording, one JSON line a frame
@@ -125,6 +137,10 @@ fn run(args: Args) -> Result<ExitCode> {
             writeln!(stdout, "{}", collected.path.display())?;
             // The command's own code, as `env` and `timeout` do: what calls us sees through us.
             return Ok(ExitCode::from(u8::try_from(collected.exit_code).unwrap_or(1)));
+        }
+        Command::Mark { name, vm, pid } => {
+            let pid = pid.unwrap_or_else(std::os::unix::process::parent_id);
+            agent::mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
         }
         Command::Report(args) => return cli::report::run(&args, &mut stdout),
         Command::Dump(args) => cli::dump::run(&args, &mut stdout)?,

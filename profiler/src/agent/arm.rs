@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-const EVENT: &str = "bpf_trace/bpf_trace_printk";
+/// Event that carries the programs' records; in the flight recorder it is on exactly while it is armed.
+pub const EVENT: &str = "bpf_trace/bpf_trace_printk";
 
 /// Anchors in one burst: the tightest of them bounds the clock.
 const ANCHORS: u32 = 32;

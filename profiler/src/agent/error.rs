@@ -45,6 +45,8 @@ pub enum AgentError {
     Write { path: PathBuf, source: WriteError },
     #[error("cannot read recording {}", path.display())]
     Read { path: PathBuf, source: ReadError },
+    #[error("a mark needs a name with something printable in it")]
+    MarkName,
     #[error("cannot run {program}")]
     Command { program: String, source: io::Error },
 }

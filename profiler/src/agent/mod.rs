@@ -10,6 +10,7 @@ mod jump;
 mod kallsyms;
 mod kmsg;
 mod load;
+pub mod mark;
 mod missed;
 mod probes;
 mod state;

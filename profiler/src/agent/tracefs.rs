@@ -37,6 +37,11 @@ impl Instance {
         Ok(dir.exists().then_some(Self { dir }))
     }
 
+    /// Path of a file of this instance.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.dir.join(file)
+    }
+
     /// Writes a switch file.
     pub fn set(&self, file: &str, value: &str) -> Result<(), AgentError> {
         let path = self.dir.join(file);

@@ -13,6 +13,8 @@ pub enum Milestone {
     Exit(String),
     /// A kernel log line that holds this text.
     Log(String),
+    /// A VMM made a mark of this name.
+    Mark(String),
     /// The image's 64-bit entry was reached (image stamp).
     StampEntry,
     /// The image was decompressed (image stamp).
@@ -35,6 +37,7 @@ impl FromStr for Milestone {
             ("enter", probe) => Ok(Self::Enter(probe.into())),
             ("exit", probe) => Ok(Self::Exit(probe.into())),
             ("log", line) => Ok(Self::Log(line.into())),
+            ("mark", name) => Ok(Self::Mark(name.into())),
             ("stamp", "entry") => Ok(Self::StampEntry),
             ("stamp", "decompressed") => Ok(Self::StampDecompressed),
             ("clock", "epoch") => Ok(Self::ClockEpoch),
@@ -51,6 +54,7 @@ impl fmt::Display for Milestone {
             Self::Enter(probe) => write!(f, "enter {probe}"),
             Self::Exit(probe) => write!(f, "exit {probe}"),
             Self::Log(line) => write!(f, "log {line}"),
+            Self::Mark(name) => write!(f, "mark {name}"),
             Self::StampEntry => f.write_str("stamp entry"),
             Self::StampDecompressed => f.write_str("stamp decompressed"),
             Self::ClockEpoch => f.write_str("clock epoch"),
@@ -72,9 +76,15 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        for text in
-            ["enter a-b", "exit x", "log mem auto-init:", "stamp entry", "clock epoch", "initcalls end"]
-        {
+        for text in [
+            "enter a-b",
+            "exit x",
+            "log mem auto-init:",
+            "stamp entry",
+            "clock epoch",
+            "initcalls end",
+            "mark x",
+        ] {
             assert_eq!(text.parse::<Milestone>().unwrap().to_string(), text);
         }
         assert!("stamp middle".parse::<Milestone>().is_err());

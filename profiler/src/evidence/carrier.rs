@@ -5,7 +5,7 @@
 //! ```text
 //! blackout:D:FRAME/FRAMES:CRC:I/N:CHUNK        part I of N of a frame's body, JSON
 //! blackout:A:BURST:SEQ:BEFORE:PREVIOUS[:MULT:SHIFT:ZERO]   clock anchor
-//! blackout:M:TSC:NAME                          a VMM's mark
+//! blackout:M:{...}                             a VMM's mark (see [`super::mark`])
 //! ```
 //! TSC values and the CRC-32 (of the frame's whole JSON) are hexadecimal, all other numbers decimal.
 //! The CRC keeps the frames of two armings that share a ring apart, and tells a damaged one.
@@ -15,7 +15,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::text::{ascii_json, scrub};
+use super::text::ascii_json;
 use crate::recording::frame::{Body, Scale};
 
 /// Bytes of JSON in one line. With the header a line stays far below a sub-buffer page.
@@ -24,12 +24,9 @@ const CHUNK_BYTES: usize = 900;
 const MAX_CHUNKS: usize = 4096;
 /// Frames of one description.
 const MAX_FRAMES: usize = 256;
-/// Bytes of a mark's name.
-const MAX_MARK_BYTES: usize = 128;
 
 const DESCRIPTION: &str = "blackout:D:";
 const ANCHOR: &str = "blackout:A:";
-const MARK: &str = "blackout:M:";
 
 /// Why a description cannot be carried.
 #[derive(Debug, Error)]
@@ -210,36 +207,6 @@ impl fmt::Display for AnchorLine {
             None => Ok(()),
             Some(Scale { mult, shift, zero_ns }) => write!(f, ":{mult}:{shift}:{zero_ns}"),
         }
-    }
-}
-
-/// A point in time that a VMM named with `blackout mark NAME`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mark {
-    /// TSC when it was made, ticks.
-    pub tsc: u64,
-    /// Its name, scrubbed; at most 128 bytes, never empty.
-    pub name: String,
-}
-
-impl Mark {
-    /// A mark with its name made fit; `None` if nothing is left of it.
-    pub fn new(tsc: u64, name: &str) -> Option<Self> {
-        let name = scrub(name.trim().as_bytes(), MAX_MARK_BYTES);
-        let name = name.trim_end();
-        (!name.is_empty()).then(|| Self { tsc, name: name.to_owned() })
-    }
-
-    /// Reads a line of a trace; `None` if it is not a mark.
-    pub fn parse(line: &str) -> Option<Self> {
-        let (tsc, name) = line.strip_prefix(MARK)?.split_once(':')?;
-        Self::new(hex(tsc)?, name)
-    }
-}
-
-impl fmt::Display for Mark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{MARK}{:x}:{}", self.tsc, self.name)
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! TracePages + TraceBuffer  -> format (layouts), page (raw records), trace (typed events)
 //!   Print text of the flight recorder
-//!                           -> carrier (the outgoing kernel's description, anchors, marks)
+//!                           -> carrier (the outgoing kernel's description, anchors), mark (VMMs' marks)
 //!   BpfPrintk text          -> probe_record (calls and returns of probed functions)
 //! Kmsg                      -> kmsg (lines), facts (what they state)
 //! BootParams                -> stamps
@@ -23,6 +23,7 @@ pub mod format;
 #[cfg(test)]
 mod kernel_tests;
 pub mod kmsg;
+pub mod mark;
 pub mod page;
 pub mod probe_record;
 pub mod stamps;

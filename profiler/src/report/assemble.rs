@@ -4,7 +4,7 @@ use super::{axis::Axis, coverage::coverage, failures::failures, spans::phases, *
 use crate::{
     catalogue::{CATALOGUE, Place},
     recording::{self, Recording, Side, frame},
-    stitch::{self, Moment, StitchError, Stitched},
+    stitch::{self, Moment, Sighting, StitchError, Stitched, What},
     timeline::{self, Ends, Milestones, WindowKind},
 };
 
@@ -44,7 +44,7 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
         window,
         vms: Vec::new(),
-        marks: Vec::new(),
+        marks: marks(&stitched, &axis),
         phases,
         brownout,
         hot: Vec::new(),
@@ -84,6 +84,20 @@ fn describe_window(ends: &Ends, stitched: &Stitched, axis: &Axis) -> Window {
         duration_ns,
         error_ns: ends_ns.saturating_add(u64::try_from(drift_ns).unwrap_or(u64::MAX)),
     }
+}
+
+fn marks(stitched: &Stitched, axis: &Axis) -> Vec<Mark> {
+    let mark = |sighting: &Sighting| match &sighting.what {
+        What::Mark { mark } => Some(Mark {
+            name: mark.name.clone(),
+            kernel: Place::from(sighting.side),
+            vm: None,
+            at_ns: axis.at(sighting.at.ticks),
+            error_ns: axis.error(sighting.at.error_ticks),
+        }),
+        _ => None,
+    };
+    stitched.sightings.iter().filter_map(mark).collect()
 }
 
 fn outcome(stitched: &Stitched, ends: Option<&Ends>, failures: &[Failure], recording: &Recording) -> Outcome {

@@ -20,6 +20,7 @@ use crate::{
     evidence::{
         carrier,
         facts::Fact,
+        mark::Mark,
         probe_record,
         stamps::ImageStamps,
         trace::{self, Trace, TraceKind},
@@ -165,6 +166,7 @@ impl Stitching {
             return Ok(flight);
         }
         self.count_trace_loss(&flight);
+        self.marks(Side::Outgoing, &flight);
         let anchors = clocks::anchors(printed(&flight));
         self.carried_hz = clocks::last_hz(&anchors);
         match clocks::ring(&anchors, outgoing.kernel.as_ref().and_then(|kernel| kernel.tsc_hz)) {
@@ -189,6 +191,7 @@ impl Stitching {
         let Some(buffer) = incoming.buffers.get("boot") else { return };
         let boot = self.decode(buffer, incoming);
         self.count_trace_loss(&boot);
+        self.marks(Side::Incoming, &boot);
         let decoded = if buffer.clock == "x86-tsc" {
             let console = boot.events.iter().filter_map(|event| match &event.event {
                 TraceKind::Console { text } => {
@@ -222,6 +225,14 @@ impl Stitching {
         self.loss.boot_trace = Some(lost + missed);
         self.lost("boot tracer", decoded.nameless, "no name for the function, or no probe for it");
         self.sightings.extend(decoded.sightings);
+    }
+
+    /// VMMs' marks: they carry the TSC themselves.
+    fn marks(&mut self, side: Side, trace: &Trace) {
+        for mark in printed(trace).filter_map(|(_, line)| Mark::parse(line)) {
+            let (at, pid) = (Moment::exact(mark.tsc), Some(mark.pid));
+            self.sightings.push(Sighting { side, at, cpu: None, pid, what: What::Mark { mark } });
+        }
     }
 
     /// Frequency of the axis: the outgoing kernel's, which has run long enough to know it.

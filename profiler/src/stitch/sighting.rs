@@ -1,6 +1,6 @@
 //! One thing that was seen, at a moment of the common axis.
 
-use crate::{catalogue::Probe, recording::Side};
+use crate::{catalogue::Probe, evidence::mark::Mark, recording::Side};
 
 /// A moment on the TSC axis, which both kernels share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +90,11 @@ pub enum What {
     Log {
         /// The line.
         text: String,
+    },
+    /// A VMM named this moment.
+    Mark {
+        /// The mark.
+        mark: Mark,
     },
     /// An image stamp: the 64-bit entry.
     StampEntry,

@@ -13,6 +13,7 @@ pub struct Milestones {
     enters: Vec<(Side, String, Moment)>,
     exits: Vec<(Side, String, Moment)>,
     logs: Vec<(Side, String, Moment)>,
+    marks: Vec<(Side, String, Moment)>,
     initcalls: Vec<(Moment, Option<Moment>)>,
     stamp_entry: Option<Moment>,
     stamp_decompressed: Option<Moment>,
@@ -37,6 +38,7 @@ impl Milestones {
         for sighting in sightings {
             match &sighting.what {
                 What::Log { text } => index.logs.push((sighting.side, text.clone(), sighting.at)),
+                What::Mark { mark } => index.marks.push((sighting.side, mark.name.clone(), sighting.at)),
                 What::StampEntry => index.stamp_entry = Some(sighting.at),
                 What::StampDecompressed => index.stamp_decompressed = Some(sighting.at),
                 What::ClockEpoch => index.clock_epoch = Some(sighting.at),
@@ -56,6 +58,7 @@ impl Milestones {
             Milestone::Enter(probe) => of(&self.enters, &|name| name == probe),
             Milestone::Exit(probe) => of(&self.exits, &|name| name == probe),
             Milestone::Log(text) => of(&self.logs, &|line| line.contains(text.as_str())),
+            Milestone::Mark(name) => of(&self.marks, &|mark| mark == name),
             Milestone::StampEntry => self.stamp_entry.into_iter().collect(),
             Milestone::StampDecompressed => self.stamp_decompressed.into_iter().collect(),
             Milestone::ClockEpoch => self.clock_epoch.into_iter().collect(),
