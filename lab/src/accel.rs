@@ -57,6 +57,8 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
         serial: dir.path().join("serial.log"),
         messages: dir.path().join("qemu.log"),
         share: None,
+        mailbox: None,
+        deterministic: false,
     };
     let mut vm = machine.start()?;
     let started = Instant::now();

@@ -63,6 +63,10 @@ struct Options {
     /// of the kernel's, such as luo_kexec_simple or luo_multi_session
     #[arg(long, value_name = "DIR", conflicts_with_all = ["sessions", "files", "file_size"])]
     workload: Option<String>,
+    /// Let time be a function of the instructions executed: the same run gives the same report, to the
+    /// nanosecond, whatever else the machine does. Emulation only; not the times of any real machine
+    #[arg(long)]
+    deterministic: bool,
     /// Appended to the incoming kernel's command line
     #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
     append: String,
@@ -122,6 +126,7 @@ fn run(options: &Options) -> Result<bool> {
     let workload = workload(&cache, options, &incoming)?;
     let binaries = binaries::build()?;
     let accel = match options.accel {
+        _ if options.deterministic => Accel::Tcg,
         AccelChoice::Auto => accel::choose(&cache, &outgoing.image)?,
         AccelChoice::Tcg => Accel::Tcg,
         AccelChoice::Kvm => Accel::Kvm,
@@ -163,6 +168,9 @@ fn plan(options: &Options) -> Result<Plan> {
         // The ring is laid out by CPU: with another number it does not fit (ring_buffer.c, rb_meta_init, 7.3).
         append.push_str(" nr_cpus=1");
     }
+    if options.deterministic && options.accel == AccelChoice::Kvm {
+        bail!(Usage("--deterministic needs emulation: no --accel kvm"));
+    }
     let workload = match options.workload {
         Some(_) => Workload::Custom,
         None => Workload::Luo(Luo {
@@ -176,6 +184,7 @@ fn plan(options: &Options) -> Result<Plan> {
         trace_boot: options.trace_boot,
         append_incoming: append.trim().into(),
         fault: options.fault,
+        deterministic: options.deterministic,
         ..Plan::new(workload)
     })
 }

@@ -13,7 +13,7 @@
 //! accel qemu watch          the virtual machine, and what its console says
 //! run reports               one live update and its results
 //! cache exec progress       used by all
-//! plan result               what host and guest tell each other
+//! plan result mailbox       what host and guest tell each other
 //! ```
 pub mod accel;
 pub mod apt;
@@ -26,6 +26,7 @@ pub mod guest;
 pub mod initramfs;
 pub mod kernel;
 pub mod kernel_build;
+pub mod mailbox;
 pub mod packages;
 pub mod plan;
 pub mod progress;

@@ -1,6 +1,7 @@
 //! Starting the virtual machine.
 
 use crate::exec;
+use crate::mailbox::MAILBOX_BYTES;
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -40,12 +41,17 @@ pub struct Machine {
     pub messages: PathBuf,
     /// Folder the guest mounts by the tag `lab`, if any.
     pub share: Option<PathBuf>,
+    /// File behind the guest's mailbox, if it has one: a file of [`MAILBOX_BYTES`].
+    pub mailbox: Option<PathBuf>,
+    /// Time is a function of the instructions executed; emulation only.
+    pub deterministic: bool,
 }
 
 impl Machine {
     /// QEMU's arguments.
     pub fn arguments(&self) -> Vec<OsString> {
         let accel = match self.accel {
+            Accel::Tcg if self.deterministic => "tcg,thread=single",
             Accel::Tcg => "tcg,thread=multi",
             Accel::Kvm => "kvm",
         };
@@ -74,6 +80,20 @@ impl Machine {
             // A comma ends a value unless it is doubled.
             value.push(share.to_string_lossy().replace(',', ",,"));
             option("-virtfs", &value);
+        }
+        if self.deterministic {
+            // Two nanoseconds an instruction; an idle machine's clock jumps to its next timer.
+            option("-icount", "shift=1,sleep=off,align=off".as_ref());
+            option("-rtc", "base=2026-01-01T00:00:00,clock=vm".as_ref());
+            option("-seed", "1".as_ref());
+        }
+        if let Some(mailbox) = &self.mailbox {
+            let mut value = OsString::from(format!(
+                "memory-backend-file,id=mailbox,share=on,size={MAILBOX_BYTES},mem-path="
+            ));
+            value.push(mailbox.to_string_lossy().replace(',', ",,"));
+            option("-object", &value);
+            option("-device", "ivshmem-plain,memdev=mailbox".as_ref());
         }
         arguments
     }
@@ -139,6 +159,8 @@ mod tests {
             serial: "/s,1".into(),
             messages: "/q".into(),
             share: Some("/x,y".into()),
+            mailbox: None,
+            deterministic: false,
         };
         let arguments: Vec<String> =
             machine.arguments().into_iter().map(|argument| argument.into_string().unwrap()).collect();

@@ -1,6 +1,8 @@
 //! One live update after the other, each with its results.
 
+use crate::cpio::Archive;
 use crate::kernel::Kernel;
+use crate::mailbox::{self, MAILBOX_BYTES};
 use crate::plan::{Fault, Plan};
 use crate::progress::Progress;
 use crate::qemu::{Accel, Machine};
@@ -23,6 +25,9 @@ const AFTER_PANIC: Duration = Duration::from_secs(2);
 const AFTER_OOPS: Duration = Duration::from_secs(10);
 /// The flight recorder: memory that KHO preserves, with a trace instance in it.
 const FLIGHT_RECORDER: &str = "reserve_mem=12M:4096:trace trace_instance=boot_map@trace";
+
+/// File behind the mailbox, in the folder that others share with their guest.
+const MAILBOX: &str = "mailbox";
 
 /// The files a run leaves, by name and extension.
 const RESULTS: [(&str, &str); 6] = [
@@ -90,6 +95,7 @@ impl Lab {
             // An earlier run's results in the same folder must not pass for this one's.
             let _ = fs::remove_file(self.file(name, suffix, extension));
         }
+        let deterministic = self.plan.deterministic;
         let serial = self.file("serial", suffix, "log");
         File::create(&serial).with_context(|| format!("cannot write {}", serial.display()))?;
         let messages = self.file("qemu", suffix, "log");
@@ -102,12 +108,17 @@ impl Lab {
             cmdline: cmdline(&self.plan, self.accel),
             serial: serial.clone(),
             messages: messages.clone(),
-            share: Some(share.into()),
+            share: (!deterministic).then(|| share.into()),
+            mailbox: deterministic.then(|| share.join(MAILBOX)),
+            deterministic,
         };
         let title = format!("live update {} -> {}", self.outgoing.release, self.incoming.release);
         let mut progress = Progress::start(title);
         let mut console = Console::default();
         let end = watch(&machine, &mut console, self.timeout, &mut progress)?;
+        if deterministic {
+            deliver(share)?;
+        }
         let result = result(&end, &console, share);
         if result.outcome == Outcome::Complete {
             progress.done();
@@ -143,9 +154,38 @@ impl Lab {
         let state = share.join("state");
         fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
         let image = &self.incoming.image;
+        if self.plan.deterministic {
+            let mailbox = share.join(MAILBOX);
+            let made = File::create(&mailbox).and_then(|file| file.set_len(MAILBOX_BYTES));
+            made.with_context(|| format!("cannot create {}", mailbox.display()))?;
+            return write(&share.join("initrd"), &self.initrd_with_kernel()?);
+        }
         fs::copy(image, share.join("kernel")).with_context(|| format!("cannot copy {}", image.display()))?;
         write(&share.join("initrd"), &self.initrd)
     }
+
+    /// The initramfs, and behind it one with what the guest kexecs: the kernel unpacks both, one over the other.
+    fn initrd_with_kernel(&self) -> Result<Vec<u8>> {
+        let image = &self.incoming.image;
+        let kernel = fs::read(image).with_context(|| format!("cannot read {}", image.display()))?;
+        let mut archive = Archive::default();
+        archive.file("host/kernel", 0o644, &kernel)?;
+        archive.file("host/initrd", 0o644, &self.initrd)?;
+        Ok([self.initrd.as_slice(), &archive.finish()].concat())
+    }
+}
+
+/// Puts what a deterministic guest left in its mailbox where another leaves it itself.
+fn deliver(share: &Path) -> Result<()> {
+    let mailbox = share.join(MAILBOX);
+    let bytes = fs::read(&mailbox).with_context(|| format!("cannot read {}", mailbox.display()))?;
+    for letter in mailbox::unpack(&bytes)? {
+        let path = share.join(&letter.path);
+        let parent = path.parent().unwrap_or(share);
+        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+        write(&path, &letter.bytes)?;
+    }
+    Ok(())
 }
 
 /// The outgoing kernel's command line. Console output costs time in the window: only errors go there.
@@ -157,6 +197,11 @@ fn cmdline(plan: &Plan, accel: Accel) -> String {
     if accel == Accel::Kvm {
         // The scheduler clock is then the TSC, as on a host.
         words.push("no-kvmclock");
+    }
+    if plan.deterministic {
+        // Random numbers are the same in each run, but a build that draws one more must not move everything to other
+        // addresses. The last word is for the report: its times are no real machine's.
+        words.push("nokaslr norandmaps blackout.deterministic");
     }
     words.join(" ")
 }

@@ -2,6 +2,7 @@
 
 use super::busy::LockHolder;
 use super::console::say;
+use super::exchange::Exchange;
 use super::workload::{self, Held};
 use super::{RESTORE_COMMAND, mounts, process, results};
 use crate::plan::{Fault, PLAN_FILE, Plan, Workload};
@@ -54,15 +55,15 @@ fn enter() -> Result<i32> {
         serde_json::from_slice(&plan).with_context(|| format!("cannot understand {PLAN_FILE}"))?;
     let (mut run, ended) = match side {
         Side::Outgoing => {
-            mounts::share()?;
-            let mut run = Run::new(side, Stage::OutgoingUp);
+            Exchange::of(&plan).open()?;
+            let mut run = Run::new(side, Stage::OutgoingUp, &plan);
             let ended = outgoing(&mut run, &plan);
             (run, ended)
         }
         Side::Incoming => incoming(&plan)?,
     };
     let code = run.end(ended)?;
-    mounts::drop_share();
+    run.exchange.close();
     Ok(code)
 }
 
@@ -89,7 +90,7 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     // What the host finds if nothing is heard of the incoming kernel.
     run.result.stage = Stage::Kexec;
     run.result.message = "the incoming kernel left no result".into();
-    results::store(&run.result)?;
+    results::store(&run.result, run.exchange)?;
     say(Stage::Kexec);
     run.command([BLACKOUT, "kexec", "--state", STATE])?;
     Err(anyhow!("`blackout kexec` came back with code 0"))
@@ -127,8 +128,9 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
         },
         _ => {}
     }
-    let share = std::thread::Builder::new().name("share".into()).spawn(mounts::share)?;
-    let mut run = Run::new(Side::Incoming, Stage::IncomingUp);
+    let exchange = Exchange::of(plan);
+    let share = std::thread::Builder::new().name("share".into()).spawn(move || exchange.open())?;
+    let mut run = Run::new(Side::Incoming, Stage::IncomingUp, plan);
     let restore: &[&str] = match plan.workload {
         Workload::Luo(_) => &["/init", RESTORE_COMMAND],
         Workload::Custom => &["/workload/incoming"],
@@ -139,6 +141,7 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
         run.reached(Stage::Restored);
     }
     share.join().map_err(|_| anyhow!("the thread that mounts the share panicked"))??;
+    exchange.fetch()?;
     if let Some(before) = results::load() {
         run.result.outgoing = before.outgoing;
     }
@@ -148,12 +151,13 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
 /// One run as this side sees it.
 struct Run {
     side: Side,
+    exchange: Exchange,
     result: LabResult,
 }
 
 impl Run {
-    fn new(side: Side, stage: Stage) -> Self {
-        Run { side, result: LabResult { stage, ..results::empty() } }
+    fn new(side: Side, stage: Stage, plan: &Plan) -> Self {
+        Run { side, exchange: Exchange::of(plan), result: LabResult { stage, ..results::empty() } }
     }
 
     fn reached(&mut self, stage: Stage) {
@@ -190,7 +194,7 @@ impl Run {
                 1
             }
         };
-        results::store(&self.result)?;
+        results::store(&self.result, self.exchange)?;
         Ok(code)
     }
 }

@@ -10,12 +10,16 @@
 //! mapping    a preserved file in memory, to be checked
 //! luo        the ioctls of /dev/liveupdate
 //! pattern    content of a preserved file, known on both sides
+//! exchange   how files reach the host: shared folder, or mailbox
+//! mailbox    memory that the host sees
 //! busy       a planted fault: somebody else holds the kexec lock
 //! ```
 mod busy;
 mod console;
+mod exchange;
 mod init;
 mod luo;
+mod mailbox;
 mod mapping;
 mod mounts;
 mod pattern;

@@ -1,5 +1,6 @@
 //! The result file in the shared folder: begun under the outgoing kernel, ended under the incoming one.
 
+use super::exchange::Exchange;
 use super::mounts::HOST;
 use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
 use anyhow::{Context, Result};
@@ -27,11 +28,12 @@ pub fn load() -> Option<LabResult> {
 ///
 /// # Errors
 /// When the shared folder cannot be written.
-pub fn store(result: &LabResult) -> Result<()> {
+pub fn store(result: &LabResult, exchange: Exchange) -> Result<()> {
     let path = Path::new(HOST).join(RESULT_FILE);
     let unfinished = path.with_extension("json.new");
     let text = serde_json::to_vec_pretty(result)?;
     fs::write(&unfinished, text)
         .and_then(|()| fs::rename(&unfinished, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    exchange.publish()
 }

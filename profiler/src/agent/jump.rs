@@ -8,7 +8,10 @@ use super::{
     ticks::ticks,
     tracefs::Instance,
 };
-use crate::recording::{Frame, Side, frame::Body};
+use crate::{
+    evidence::carrier,
+    recording::{Frame, Side, frame::Body},
+};
 
 /// Starts the loaded kernel. Comes back only if that failed: the recording then holds the outgoing
 /// kernel's evidence of the attempt, and the probes are taken out.
@@ -19,11 +22,17 @@ pub fn jump(state_dir: &Path) -> Result<std::convert::Infallible, AgentError> {
     let (_, path) = state::armed(state_dir)?;
     let recorder = Instance::flight_recorder()?;
     let mut file = Recorder::append(&path)?;
-    let last = [Body::Anchors(anchors::take()), Body::Missed { misses: probes::missed() }];
+    let missed = Body::Missed { misses: probes::missed() };
+    let last = [Body::Anchors(anchors::take()), missed.clone()];
     file.write(&last.map(|body| Frame::bare(Side::Outgoing, body)))?;
     file.sync()?;
     if let Some(recorder) = &recorder {
-        arm::burst(&mut recorder.marker()?, 1)?;
+        let mut marker = recorder.marker()?;
+        // The file may be lost in the kexec: what is lost besides must be known all the same.
+        for chunk in carrier::chunks(&[missed])? {
+            marker.write(&chunk)?;
+        }
+        arm::burst(&mut marker, 1)?;
     }
 
     let errno = kexec_reboot();

@@ -87,7 +87,12 @@ impl<'a> Half<'a> {
                 known.name = buffer.name;
             }
             Body::KprobeProfile { text } => self.missed.extend(missed(&text)),
-            Body::Missed { misses } => self.missed.extend(misses),
+            // Both the file and the flight recorder have it.
+            Body::Missed { misses } => {
+                let new = |miss: &(String, u64)| !self.missed.contains(miss);
+                let misses: Vec<_> = misses.into_iter().filter(new).collect();
+                self.missed.extend(misses);
+            }
             Body::Anchors(anchors) => self.anchors.push(anchors),
             Body::Symbols { symbols } => self.symbols.extend(symbols),
             Body::Coverage(coverage) => drop(self.coverage.get_or_insert(coverage)),
