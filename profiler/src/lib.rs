@@ -11,6 +11,7 @@
 //! stitch      recording -> everything both kernels saw, on one axis (pure)
 //! timeline    sightings -> calls, milestones, window, phases (pure)
 //! report      the one `Report` value and its renderers
+//! render      a report in the formats of other tools
 //! agent       what runs on the host: all the I/O of a live update
 //! ```
 pub mod agent;
@@ -19,6 +20,7 @@ pub mod clock;
 pub mod evidence;
 pub mod kexec;
 pub mod recording;
+pub mod render;
 pub mod report;
 pub mod stitch;
 pub mod timeline;

@@ -1,11 +1,16 @@
 //! `blackout report`.
 
-use std::{fs, io::Write, path::PathBuf, process::ExitCode};
+use std::{
+    fs,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
-use anyhow::{Context, Result};
-use clap::ValueEnum;
+use anyhow::{Context, Result, bail};
 use profiler::{
     recording::reader,
+    render::{self, Format},
     report::{self, Outcome},
 };
 
@@ -28,27 +33,21 @@ pub struct Args {
     strict: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    /// For a person at a terminal
-    Text,
-    /// For machines: blackout.report/1
-    Json,
-}
-
 /// Computes and renders the report; it is written before any exit code is decided.
 pub fn run(args: &Args, stdout: &mut impl Write) -> Result<ExitCode> {
     let name = args.file.display();
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {name}"))?;
     let recording = reader::read(&bytes).with_context(|| format!("{name}"))?;
     let report = report::build(&recording).with_context(|| format!("{name}"))?;
-    let text = match args.format {
-        Format::Text => report::text::render(&report),
-        Format::Json => report::json(&report)? + "\n",
-    };
+    let rendered = render::render(&report, args.format).with_context(|| format!("{name}"))?;
     match &args.output {
-        Some(path) => fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?,
-        None => stdout.write_all(text.as_bytes())?,
+        Some(path) => {
+            fs::write(path, rendered).with_context(|| format!("cannot write {}", path.display()))?
+        }
+        None if args.format.is_binary() && io::stdout().is_terminal() => {
+            bail!("this format is binary: name a file with --output, or redirect standard output")
+        }
+        None => stdout.write_all(&rendered)?,
     }
     let poor = report.loss.total() > 0 || report.outcome != Outcome::Complete;
     Ok(if args.strict && poor { ExitCode::from(LOSSY) } else { ExitCode::SUCCESS })

@@ -1,0 +1,86 @@
+//! Durations of calls as a HdrHistogram interval log: an interval for each phase, and in it a tag for each
+//! span name and for each counted function. Values are nanoseconds; times are seconds from the window's start.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use hdrhistogram::{
+    Histogram,
+    serialization::{
+        Deserializer, V2DeflateSerializer,
+        interval_log::{IntervalLogWriterBuilder, Tag},
+    },
+};
+
+use super::{Error, display, lanes};
+use crate::report::{Hot, Report};
+
+/// Significant digits that a histogram keeps.
+const DIGITS: u8 = 3;
+
+/// Renders it.
+///
+/// # Errors
+/// [`Error::Histogram`] if a histogram of the report is damaged.
+pub fn render(report: &Report) -> Result<Vec<u8>, Error> {
+    let mut out = Vec::new();
+    let mut serializer = V2DeflateSerializer::new();
+    let mut builder = IntervalLogWriterBuilder::new();
+    let lost = display::lost(report).unwrap_or("nothing was lost".to_owned());
+    builder
+        .add_comment(&format!("blackout run {}, {}", report.run.id, display::releases(report)))
+        .add_comment(&format!("values: ns; times: s from the window's start; {lost}"))
+        .with_max_value_divisor(1e6);
+    let mut log = builder.begin_log_with(&mut out, &mut serializer).map_err(|why| failed("the log", &why))?;
+    for (index, phase) in report.phases.iter().enumerate() {
+        for (name, histogram) in histograms(report, index)? {
+            let (start, length) = (
+                Duration::from_nanos(phase.start_ns.unsigned_abs()),
+                Duration::from_nanos(phase.duration_ns),
+            );
+            log.write_histogram(&histogram, start, length, Tag::new(&name))
+                .map_err(|why| failed(&name, &format!("{why:?}")))?;
+        }
+    }
+    drop(log);
+    Ok(out)
+}
+
+/// The histograms of a phase, by tag: `phase/span`.
+fn histograms(report: &Report, phase: usize) -> Result<BTreeMap<String, Histogram<u64>>, Error> {
+    let mut histograms: BTreeMap<String, Histogram<u64>> = BTreeMap::new();
+    let Some(id) = report.phases.get(phase).map(|phase| phase.id.as_str()) else { return Ok(histograms) };
+    for item in lanes::items(report).iter().filter(|item| item.phase == Some(phase)) {
+        let Some(duration_ns) = item.span.duration_ns else { continue };
+        let name = tag(id, &item.span.name);
+        if !histograms.contains_key(&name) {
+            let empty = Histogram::new(DIGITS).map_err(|why| failed(&name, &why))?;
+            histograms.insert(name.clone(), empty);
+        }
+        if let Some(histogram) = histograms.get_mut(&name) {
+            histogram.record(duration_ns).map_err(|why| failed(&name, &why))?;
+        }
+    }
+    for hot in report.hot.iter().filter(|hot| hot.phase == id) {
+        histograms.insert(tag(id, &hot.probe), decode(hot)?);
+    }
+    Ok(histograms)
+}
+
+/// The histogram of a counted function.
+///
+/// # Errors
+/// [`Error::Histogram`] if it is not a base64 V2 histogram.
+pub fn decode(hot: &Hot) -> Result<Histogram<u64>, Error> {
+    let bytes = STANDARD.decode(&hot.hdr).map_err(|why| failed(&hot.probe, &why))?;
+    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|why| failed(&hot.probe, &why))
+}
+
+/// A tag ends at a comma, a space or the end of the line.
+fn tag(phase: &str, name: &str) -> String {
+    format!("{phase}/{name}").replace([',', ' ', '\r', '\n'], "_")
+}
+
+fn failed(of: &str, why: &impl ToString) -> Error {
+    Error::Histogram { of: of.to_owned(), why: why.to_string() }
+}
