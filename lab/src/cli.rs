@@ -1,12 +1,14 @@
 //! The command line of `cargo lab`.
 
+use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
 use crate::kernel::{self, Kernel, Request};
+use crate::kernel_config::KernelConfig;
 use crate::plan::{Fault, Luo, Plan, Workload};
 use crate::qemu::Accel;
 use crate::reports::{self, Reported};
 use crate::run::Lab;
-use crate::{accel, binaries, initramfs, packages, selftest};
+use crate::{accel, initramfs, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::fs;
@@ -34,15 +36,43 @@ struct Options {
     /// Incoming kernel, likewise
     #[arg(long, value_name = "KERNEL")]
     to: Option<Request>,
+    /// Kernel options for both sides over the lab's own, such as "CONFIG_NUMA=n CONFIG_HZ_1000=y"
+    #[arg(long, value_name = "OPTIONS", conflicts_with = "kernel")]
+    config: Option<KernelConfig>,
+    /// Likewise, from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "kernel")]
+    config_file: Option<PathBuf>,
+    /// Kernel options of the outgoing kernel alone
+    #[arg(long, value_name = "OPTIONS", conflicts_with = "kernel")]
+    from_config: Option<KernelConfig>,
+    /// Kernel options of the incoming kernel alone
+    #[arg(long, value_name = "OPTIONS", conflicts_with = "kernel")]
+    to_config: Option<KernelConfig>,
+    /// Live updates to run, one after the other
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    runs: u32,
+    #[command(flatten)]
+    update: LiveUpdate,
+    /// Folder for the recording and the reports [default: a new one in the cache; the last 20 are kept]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Keep the folder shared with the guest, as `share` beside the results
+    #[arg(long)]
+    keep: bool,
+}
+
+/// What a live update is like, whatever kernels it is between.
+#[derive(Debug, clap::Args)]
+pub struct LiveUpdate {
     /// Memory of the virtual machine
     #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = size)]
     memory: u64,
     /// Virtual CPUs
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
-    /// Live updates to run, one after the other
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    runs: u32,
     /// Stamp the incoming kernel's image, which splits the dark stretch
     #[arg(long)]
     stamp: bool,
@@ -80,15 +110,6 @@ struct Options {
     /// Seconds of silence after which the guest is taken to hang
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
-    /// Folder for the recording and the reports [default: a new one in the cache; the last 20 are kept]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
-    /// Keep the folder shared with the guest, as `share` beside the results
-    #[arg(long)]
-    keep: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -118,31 +139,12 @@ struct Usage(&'static str);
 
 /// Whether all live updates came through.
 fn run(options: &Options) -> Result<bool> {
-    let plan = plan(options)?;
     let cache = Cache::open()?;
-    packages::require("the virtual machine", packages::QEMU)?;
-    let (outgoing, incoming) = kernels(&cache, options)?;
-    let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan };
-    let workload = workload(&cache, options, &incoming)?;
+    options.update.check()?;
+    let kernels = kernels(&cache, options)?;
     let binaries = binaries::build()?;
-    let accel = match options.accel {
-        _ if options.deterministic => Accel::Tcg,
-        AccelChoice::Auto => accel::choose(&cache, &outgoing.image)?,
-        AccelChoice::Tcg => Accel::Tcg,
-        AccelChoice::Kvm => Accel::Kvm,
-    };
     let out = out_dir(&cache, options)?;
-    let lab = Lab {
-        initrd: initramfs::build(&binaries, &plan, workload.as_deref())?,
-        outgoing,
-        incoming,
-        plan,
-        accel,
-        cpus: options.cpus,
-        memory_bytes: options.memory,
-        timeout: Duration::from_secs(options.timeout),
-        out,
-    };
+    let lab = options.update.prepare(&cache, kernels, "", &binaries, out)?;
     let scratch = cache.temporary()?;
     let share = if options.keep { lab.out.join("share") } else { scratch.path().join("share") };
     let mut runs = Vec::new();
@@ -158,8 +160,53 @@ fn run(options: &Options) -> Result<bool> {
     Ok(runs.iter().all(Reported::complete))
 }
 
+impl LiveUpdate {
+    /// Finds what would fail later, before anything slow is begun.
+    ///
+    /// # Errors
+    /// When options do not go together, or the system lacks a package.
+    pub fn check(&self) -> Result<()> {
+        plan(self)?;
+        packages::require("the virtual machine", packages::QEMU)
+    }
+
+    /// Everything for live updates from the first kernel to the second, both with `append` on their command lines.
+    ///
+    /// # Errors
+    /// When a workload cannot be built or read, or QEMU not be started.
+    pub fn prepare(
+        &self,
+        cache: &Cache,
+        (outgoing, incoming): (Kernel, Kernel),
+        append: &str,
+        binaries: &Binaries,
+        out: PathBuf,
+    ) -> Result<Lab> {
+        let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan(self)? };
+        let workload = workload(cache, self, &incoming)?;
+        let accel = match self.accel {
+            _ if self.deterministic => Accel::Tcg,
+            AccelChoice::Auto => accel::choose(cache, &outgoing.image)?,
+            AccelChoice::Tcg => Accel::Tcg,
+            AccelChoice::Kvm => Accel::Kvm,
+        };
+        Ok(Lab {
+            initrd: initramfs::build(binaries, &plan, workload.as_deref())?,
+            outgoing,
+            incoming,
+            plan,
+            append: append.into(),
+            accel,
+            cpus: self.cpus,
+            memory_bytes: self.memory,
+            timeout: Duration::from_secs(self.timeout),
+            out,
+        })
+    }
+}
+
 /// What the options alone say.
-fn plan(options: &Options) -> Result<Plan> {
+fn plan(options: &LiveUpdate) -> Result<Plan> {
     let mut append = options.append.clone();
     if options.fault == Some(Fault::RejectedFlightRecorder) {
         if options.cpus < 2 {
@@ -191,14 +238,20 @@ fn plan(options: &Options) -> Result<Plan> {
 
 fn kernels(cache: &Cache, options: &Options) -> Result<(Kernel, Kernel)> {
     let both = options.kernel.clone().map(Request::Image).or(options.kernel_src.clone().map(Request::Tree));
-    let side = |side: &Option<Request>| both.clone().or(side.clone()).unwrap_or(Request::Newest);
-    let (from, to) = (side(&options.from), side(&options.to));
-    let outgoing = kernel::resolve(cache, &from)?;
-    let incoming = if from == to { outgoing.clone() } else { kernel::resolve(cache, &to)? };
+    let of_file = options.config_file.as_deref().map(KernelConfig::read).transpose()?.unwrap_or_default();
+    let config = of_file.with(&options.config.clone().unwrap_or_default());
+    let side = |side: &Option<Request>, own: &Option<KernelConfig>| {
+        let request = both.clone().or(side.clone()).unwrap_or(Request::Newest);
+        (request, config.with(&own.clone().unwrap_or_default()))
+    };
+    let from = side(&options.from, &options.from_config);
+    let to = side(&options.to, &options.to_config);
+    let outgoing = kernel::resolve(cache, &from.0, &from.1)?;
+    let incoming = if from == to { outgoing.clone() } else { kernel::resolve(cache, &to.0, &to.1)? };
     Ok((outgoing, incoming))
 }
 
-fn workload(cache: &Cache, options: &Options, incoming: &Kernel) -> Result<Option<PathBuf>> {
+fn workload(cache: &Cache, options: &LiveUpdate, incoming: &Kernel) -> Result<Option<PathBuf>> {
     let Some(workload) = &options.workload else {
         return Ok(None);
     };
@@ -264,7 +317,7 @@ mod tests {
     #[test]
     fn the_plan_follows_the_options() {
         let luo = Luo { sessions: 3, files: 4, file_bytes: 1024 };
-        let plan_of = |arguments: &[&str]| plan(&parse(arguments));
+        let plan_of = |arguments: &[&str]| plan(&parse(arguments).update);
         assert_eq!(plan_of(&["--sessions", "3", "--file-size", "1K"]).unwrap().workload, Workload::Luo(luo));
         let rejected = ["--fault", "rejected-flight-recorder", "--append", "x=1"];
         assert_eq!(plan_of(&rejected).unwrap().append_incoming, "x=1 nr_cpus=1");

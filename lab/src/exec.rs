@@ -66,6 +66,19 @@ pub fn end_with_us(command: &mut Command, signal: libc::c_int) {
     unsafe { command.pre_exec(ask) };
 }
 
+/// Lets `command` run at a lower priority than what the user does meanwhile.
+pub fn yielding(command: &mut Command) {
+    const NICENESS: libc::c_int = 10;
+    let yields = || {
+        // SAFETY: a system call without memory effects, safe between fork and exec. Its answer may be -1 either
+        // way, and a build that does not yield is still a build.
+        unsafe { libc::nice(NICENESS) };
+        Ok(())
+    };
+    // SAFETY: the closure only makes a system call and allocates nothing.
+    unsafe { command.pre_exec(yields) };
+}
+
 /// Runs `command` and gives its standard output.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ use crate::apt::{Apt, SourcePackage};
 use crate::cache::Cache;
 use crate::exec;
 use crate::kernel_build::{self, DRIVER, FRAGMENT};
+use crate::kernel_config::KernelConfig;
 use crate::packages;
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
@@ -77,16 +78,19 @@ pub fn share_driver(outgoing: &Kernel, incoming: &Kernel) -> bool {
     outgoing.image == incoming.image || (outgoing.lab_driver && incoming.lab_driver)
 }
 
-/// Gets, and builds if need be, the kernel of `request`.
+/// Gets, and builds if need be, the kernel of `request`, with `config` over the lab's own options.
 ///
 /// # Errors
-/// When the image is none, a source cannot be had, or the build fails.
-pub fn resolve(cache: &Cache, request: &Request) -> Result<Kernel> {
+/// When the image is none, or cannot be configured; a source cannot be had; the build fails.
+pub fn resolve(cache: &Cache, request: &Request, config: &KernelConfig) -> Result<Kernel> {
     match request {
+        Request::Image(image) if !config.is_empty() => {
+            bail!("{} is built already: options need a source folder or a version", image.display())
+        }
         Request::Image(image) => kernel(image.clone(), None, false),
-        Request::Tree(tree) => from_tree(cache, tree),
-        Request::Newest => from_package(cache, None),
-        Request::Series(series) => from_package(cache, Some(series)),
+        Request::Tree(tree) => from_tree(cache, tree, config),
+        Request::Newest => from_package(cache, None, config),
+        Request::Series(series) => from_package(cache, Some(series), config),
     }
 }
 
@@ -110,24 +114,26 @@ pub fn release(image: &[u8]) -> Option<String> {
 }
 
 /// The tree is the user's: built elsewhere and never written to. The objects stay, for the next build.
-fn from_tree(cache: &Cache, tree: &Path) -> Result<Kernel> {
+fn from_tree(cache: &Cache, tree: &Path, config: &KernelConfig) -> Result<Kernel> {
     let tree = tree.canonicalize().with_context(|| format!("kernel source {}", tree.display()))?;
     if !tree.join("Kbuild").is_file() || !tree.join("arch/x86").is_dir() {
         bail!("{} is no kernel source tree", tree.display());
     }
-    let name = format!("tree-{}", fingerprint(&[tree.as_os_str().as_encoded_bytes()]));
+    let options = config.to_string();
+    let name = format!("tree-{}", fingerprint(&[tree.as_os_str().as_encoded_bytes(), options.as_bytes()]));
     let _lock = cache.lock(&name)?;
     let objects = cache.dir(format!("build/{name}"))?;
     let log = objects.join("lab-build.log");
     let _ = fs::remove_file(&log);
-    let image = kernel_build::build(&format!("the kernel in {}", tree.display()), &tree, &objects, &log)?;
+    let title = format!("the kernel in {}", tree.display());
+    let image = kernel_build::build(&title, &tree, &objects, config, &log)?;
     kernel(image, Some(tree), false)
 }
 
-fn from_package(cache: &Cache, series: Option<&str>) -> Result<Kernel> {
+fn from_package(cache: &Cache, series: Option<&str>, config: &KernelConfig) -> Result<Kernel> {
     let mut mirror = Mirror { cache, apt: None };
     let package = mirror.resolve(series)?;
-    let key = key(&package);
+    let key = key(&package, config);
     let published = cache.path(format!("kernels/{key}"));
     let source = source_path(cache, &package);
     if !published.is_dir() {
@@ -135,7 +141,7 @@ fn from_package(cache: &Cache, series: Option<&str>) -> Result<Kernel> {
         if !published.is_dir() {
             mirror.unpack(&package)?;
             kernel_build::add_driver(&source)?;
-            publish(cache, &package, &key, &source)?;
+            publish(cache, &package, &key, &source, config)?;
         }
     }
     kernel(published.join("bzImage"), Some(source).filter(|source| source.is_dir()), true)
@@ -143,11 +149,17 @@ fn from_package(cache: &Cache, series: Option<&str>) -> Result<Kernel> {
 
 /// Builds, and moves the result into place in one step. The objects (2 GB) are then of no more use: another
 /// build has another key. After a failure they stay, so that the next try goes on from there.
-fn publish(cache: &Cache, package: &SourcePackage, key: &str, source: &Path) -> Result<()> {
+fn publish(
+    cache: &Cache,
+    package: &SourcePackage,
+    key: &str,
+    source: &Path,
+    config: &KernelConfig,
+) -> Result<()> {
     let objects = cache.dir(format!("build/{key}"))?;
     let log = objects.join("lab-build.log");
     let title = format!("{} {}", package.name, package.version);
-    kernel_build::build(&title, source, &objects, &log)?;
+    kernel_build::build(&title, source, &objects, config, &log)?;
     let staging = cache.temporary()?;
     for (from, to) in [
         (kernel_build::IMAGE, "bzImage"),
@@ -219,7 +231,7 @@ impl Mirror<'_> {
 
     /// Whether a kernel of this package can be had without the mirror.
     fn have(&self, package: &SourcePackage) -> bool {
-        self.cache.path(format!("kernels/{}", key(package))).is_dir()
+        self.cache.path(format!("kernels/{}", key(package, &KernelConfig::default()))).is_dir()
             || source_path(self.cache, package).is_dir()
     }
 
@@ -288,9 +300,10 @@ fn file_name(package: &SourcePackage) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() || ".+-_".contains(c) { c } else { '-' }).collect()
 }
 
-/// Names the kernel built from `package` with this program's configuration, driver and recipe.
-fn key(package: &SourcePackage) -> String {
-    let parts = [package.version.as_bytes(), FRAGMENT.as_bytes(), DRIVER.as_bytes(), &[RECIPE]];
+/// Names the kernel built from `package` with this program's configuration, driver and recipe, and with `config`.
+fn key(package: &SourcePackage, config: &KernelConfig) -> String {
+    let own = config.over(FRAGMENT);
+    let parts = [package.version.as_bytes(), own.as_bytes(), DRIVER.as_bytes(), &[RECIPE]];
     format!("{}-{}", file_name(package), fingerprint(&parts))
 }
 
@@ -352,6 +365,7 @@ mod tests {
     fn the_key_depends_on_the_version() {
         let package =
             |version: &str| SourcePackage { name: "linux-source-7.3".into(), version: version.into() };
+        let key = |package: &SourcePackage| key(package, &KernelConfig::default());
         let one = key(&package("1:7.3.4-1~bpo13+1"));
         assert!(one.starts_with("linux-source-7.3_1-7.3.4-1-bpo13+1-"), "{one}");
         assert_ne!(one, key(&package("1-7.3.4-1~bpo13+1")));
@@ -364,7 +378,7 @@ mod tests {
         let package = SourcePackage { name: "linux-source-9.9".into(), version: "9.9.1-1".into() };
         let mut mirror = Mirror { cache: &cache, apt: None };
         mirror.remember("newest", Resolution { package: package.clone(), at: u64::MAX }).unwrap();
-        cache.dir(format!("kernels/{}", key(&package))).unwrap();
+        cache.dir(format!("kernels/{}", key(&package, &KernelConfig::default()))).unwrap();
         assert_eq!(mirror.resolve(None).unwrap(), package);
         assert!(mirror.apt.is_none());
     }

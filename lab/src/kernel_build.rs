@@ -1,6 +1,7 @@
 //! Building a kernel from a source tree, out of that tree.
 
 use crate::exec;
+use crate::kernel_config::KernelConfig;
 use crate::packages;
 use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
@@ -17,12 +18,18 @@ const DRIVER_RULE: &str = "obj-$(CONFIG_LIVEUPDATE) += lab_luo.o\n";
 /// Where the image is in an object folder.
 pub const IMAGE: &str = "arch/x86/boot/bzImage";
 
-/// Configures and builds the tree `source` in the folder `objects`; what is already built there is used.
-/// The compiler's output goes to `log`. Gives the path of the image.
+/// Configures and builds the tree `source` in the folder `objects`, with `config` over the lab's own options; what
+/// is already built there is used. The compiler's output goes to `log`. Gives the path of the image.
 ///
 /// # Errors
 /// When a package is missing, the tree is not clean, or the build fails.
-pub fn build(title: &str, source: &Path, objects: &Path, log: &Path) -> Result<PathBuf> {
+pub fn build(
+    title: &str,
+    source: &Path,
+    objects: &Path,
+    config: &KernelConfig,
+    log: &Path,
+) -> Result<PathBuf> {
     if source.join(".config").exists() || source.join("include/config/auto.conf").exists() {
         bail!(
             "{} was built in place, which rules out a build elsewhere: run `make mrproper` there, \
@@ -33,16 +40,17 @@ pub fn build(title: &str, source: &Path, objects: &Path, log: &Path) -> Result<P
     packages::require("building a kernel", packages::KERNEL)?;
     fs::create_dir_all(objects).with_context(|| format!("cannot create {}", objects.display()))?;
     let fragment = objects.join("lab.config");
-    fs::write(&fragment, FRAGMENT).with_context(|| format!("cannot write {}", fragment.display()))?;
+    let wanted = config.over(FRAGMENT);
+    fs::write(&fragment, &wanted).with_context(|| format!("cannot write {}", fragment.display()))?;
 
     let mut progress = Progress::start(format!("building {title} (some minutes)"));
     let mut allconfig = std::ffi::OsString::from("KCONFIG_ALLCONFIG=");
     allconfig.push(&fragment);
     exec::logged(make(source, objects).arg(allconfig).arg("allnoconfig"), log, &mut progress)?;
     let config_file = objects.join(".config");
-    let config =
+    let got =
         fs::read_to_string(&config_file).with_context(|| format!("cannot read {}", config_file.display()))?;
-    for option in lost(FRAGMENT, &config) {
+    for option in lost(&wanted, &got) {
         progress.note(&format!("warning: {title} does not take {option}"));
     }
     let jobs = available_parallelism().map_or(1, usize::from);
@@ -58,6 +66,7 @@ pub fn make(source: &Path, objects: &Path) -> Command {
     let mut command = Command::new("make");
     // The machine's and the user's name are no part of the lab's kernel.
     command.env("KBUILD_BUILD_USER", "blackout").env("KBUILD_BUILD_HOST", "lab").env("LC_ALL", "C");
+    exec::yielding(&mut command);
     command.arg("-C").arg(source).arg(output).arg("ARCH=x86_64");
     command
 }

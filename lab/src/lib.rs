@@ -7,7 +7,7 @@
 //! cli                       options, exit codes
 //! packages                  which of the system's packages a step needs
 //! sources apt               the machine's own mirror, and kernel sources from it
-//! kernel kernel_build       the kernels, built and cached
+//! kernel kernel_config kernel_build   the kernels, built and cached
 //! selftest binaries         static programs for the guest
 //! cpio initramfs            what both kernels boot into
 //! accel qemu watch          the virtual machine, and what its console says
@@ -26,6 +26,7 @@ pub mod guest;
 pub mod initramfs;
 pub mod kernel;
 pub mod kernel_build;
+pub mod kernel_config;
 pub mod mailbox;
 pub mod packages;
 pub mod plan;

@@ -50,6 +50,8 @@ pub struct Lab {
     pub initrd: Vec<u8>,
     /// What the guest does.
     pub plan: Plan,
+    /// Appended to both kernels' command lines.
+    pub append: String,
     /// What runs the guest.
     pub accel: Accel,
     /// Virtual CPUs.
@@ -105,7 +107,7 @@ impl Lab {
             memory_bytes: self.memory_bytes,
             kernel: self.outgoing.image.clone(),
             initrd: Some(share.join("initrd")),
-            cmdline: cmdline(&self.plan, self.accel),
+            cmdline: cmdline(&self.plan, self.accel, &self.append),
             serial: serial.clone(),
             messages: messages.clone(),
             share: (!deterministic).then(|| share.into()),
@@ -189,7 +191,7 @@ fn deliver(share: &Path) -> Result<()> {
 }
 
 /// The outgoing kernel's command line. Console output costs time in the window: only errors go there.
-fn cmdline(plan: &Plan, accel: Accel) -> String {
+fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
     let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 kho=on liveupdate=on"];
     if plan.fault != Some(Fault::NoFlightRecorder) {
         words.push(FLIGHT_RECORDER);
@@ -203,6 +205,8 @@ fn cmdline(plan: &Plan, accel: Accel) -> String {
         // addresses. The last word is for the report: its times are no real machine's.
         words.push("nokaslr norandmaps blackout.deterministic");
     }
+    // The incoming kernel inherits it.
+    words.extend(Some(append).filter(|append| !append.is_empty()));
     words.join(" ")
 }
 
@@ -305,10 +309,10 @@ mod tests {
     #[test]
     fn the_flight_recorder_can_be_left_off() {
         let mut plan = Plan::new(Workload::Custom);
-        assert!(cmdline(&plan, Accel::Tcg).contains("trace_instance="));
-        assert!(cmdline(&plan, Accel::Kvm).contains("no-kvmclock"));
+        assert!(cmdline(&plan, Accel::Tcg, "").contains("trace_instance="));
+        assert!(cmdline(&plan, Accel::Kvm, "a=1").ends_with(" no-kvmclock a=1"));
         plan.fault = Some(Fault::NoFlightRecorder);
-        assert!(!cmdline(&plan, Accel::Tcg).contains("trace"));
+        assert!(!cmdline(&plan, Accel::Tcg, "").contains("trace"));
     }
 
     #[test]
