@@ -12,11 +12,13 @@
 //! timeline    sightings -> calls, milestones, window, phases (pure)
 //! report      the one `Report` value and its renderers
 //! render      a report in the formats of other tools
+//! compare     reports of two builds -> verdicts (pure)
 //! agent       what runs on the host: all the I/O of a live update
 //! ```
 pub mod agent;
 pub mod catalogue;
 pub mod clock;
+pub mod compare;
 pub mod evidence;
 pub mod kexec;
 pub mod recording;

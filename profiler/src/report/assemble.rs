@@ -170,7 +170,8 @@ fn notes(stitched: &Stitched, recording: &Recording) -> Vec<String> {
     notes
 }
 
-fn tool() -> Tool {
+/// This program.
+pub fn tool() -> Tool {
     Tool {
         name: "blackout".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -185,6 +186,7 @@ fn kernel(kernel: &frame::Kernel) -> Kernel {
         build_id: kernel.build_id.clone(),
         config_sha256: kernel.config_sha256.clone(),
         cmdline: kernel.cmdline.clone(),
+        config: None,
     }
 }
 

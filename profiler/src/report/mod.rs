@@ -9,7 +9,7 @@ mod spans;
 pub mod text;
 mod time;
 
-pub use assemble::build;
+pub use assemble::{build, tool};
 pub use model::*;
 
 /// JSON Schema of [`Report`], generated from the types.

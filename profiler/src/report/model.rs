@@ -3,6 +3,8 @@
 //! All times are integer nanoseconds on the report's own axis: 0 is the start of the window, what lies
 //! before it is negative. `null` is unknown; it is never written as zero.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +112,9 @@ pub struct Kernel {
     pub config_sha256: String,
     /// Command line.
     pub cmdline: String,
+    /// Configuration: options that are set, by name (`CONFIG_SMP`: `y`); `null` if it was not recorded.
+    #[serde(default)]
+    pub config: Option<BTreeMap<String, String>>,
 }
 
 /// Whether the live update worked.
