@@ -50,6 +50,7 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
     let machine = Machine {
         accel: Accel::Kvm,
         cpus: 1,
+        nested: true,
         memory_bytes: 512 << 20,
         kernel: kernel.into(),
         initrd: None,

@@ -4,10 +4,11 @@ use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
-use crate::plan::{Fault, Luo, Plan, Workload};
+use crate::plan::{Fault, Guest, Luo, Plan, Workload};
 use crate::qemu::Accel;
 use crate::reports::{self, Reported};
 use crate::run::Lab;
+use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
 use crate::{accel, initramfs, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -80,7 +81,16 @@ pub struct LiveUpdate {
     /// window longer
     #[arg(long)]
     trace_boot: bool,
-    /// LUO sessions preserved
+    /// Virtual machines taken across; 0 leaves the files below [default: 1, with a workload of your own 0]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(0..=16))]
+    guests: Option<u32>,
+    /// vCPUs of each guest
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=i64::from(VCPUS_MAX)))]
+    guest_vcpus: u32,
+    /// Memory of each guest, such as 64M,32M; the last size is that of all further ones
+    #[arg(long, value_name = "SIZE", default_value = "32M", value_delimiter = ',', value_parser = guest_size)]
+    guest_memory: Vec<u64>,
+    /// LUO sessions preserved beside the guests
     #[arg(long, default_value_t = 2)]
     sessions: u32,
     /// Memfds preserved in each session
@@ -101,7 +111,8 @@ pub struct LiveUpdate {
     #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
     append: String,
     /// Plant a fault: no-image, busy, freeze-fails, panic, hang, unpreserved, corrupted, no-flight-recorder,
-    /// rejected-flight-recorder
+    /// rejected-flight-recorder; of the first guest: vmm-dies, missing-session, wrong-token, resized-memory,
+    /// stuck-vcpu, paused-early, no-kvm
     #[arg(long, value_name = "NAME", value_parser = fault)]
     fault: Option<Fault>,
     /// What runs the guest; `auto` is KVM if a trial shows that it works, else emulation
@@ -226,7 +237,15 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
             file_bytes: options.file_size,
         }),
     };
+    let guests = guests(options);
+    if options.workload.is_some() && !guests.is_empty() {
+        bail!(Usage("a workload of your own runs without guests: leave --guests out"));
+    }
+    if guests.is_empty() && options.fault.is_some_and(Fault::needs_guest) {
+        bail!(Usage("this fault befalls a guest: it needs --guests 1 or more"));
+    }
     Ok(Plan {
+        guests,
         stamp: options.stamp,
         trace_boot: options.trace_boot,
         append_incoming: append.trim().into(),
@@ -234,6 +253,19 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         deterministic: options.deterministic,
         ..Plan::new(workload)
     })
+}
+
+/// The guests the options ask for: vm0, vm1, ...
+fn guests(options: &LiveUpdate) -> Vec<Guest> {
+    let default = if options.workload.is_some() { 0 } else { 1 };
+    let last = options.guest_memory.last().into_iter().copied().cycle();
+    let sizes = options.guest_memory.iter().copied().chain(last);
+    let guest = |(number, memory_bytes)| Guest {
+        name: format!("vm{number}"),
+        memory_bytes,
+        vcpus: options.guest_vcpus,
+    };
+    (0..options.guests.unwrap_or(default)).zip(sizes).map(guest).collect()
 }
 
 fn kernels(cache: &Cache, options: &Options) -> Result<(Kernel, Kernel)> {
@@ -285,6 +317,12 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
+fn guest_size(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    let whole = bytes % (2 << 20) == 0 && (MEMORY_MIN_BYTES..=MEMORY_MAX_BYTES).contains(&bytes);
+    if whole { Ok(bytes) } else { Err("a guest has 4M to 2G, a multiple of 2M".to_owned()) }
+}
+
 fn fault(text: &str) -> Result<Fault, serde_json::Error> {
     serde_json::from_value(serde_json::Value::String(text.into()))
 }
@@ -311,6 +349,23 @@ mod tests {
         assert_eq!((size("4M"), size("2g"), size("12")), (Ok(4 << 20), Ok(2 << 30), Ok(12)));
         for wrong in ["", "M", "4T", "-1", "99999999999G", "4é"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn guests_have_names_and_sizes() {
+        let guests_of = |arguments: &[&str]| -> Vec<(String, u64)> {
+            let guests = plan(&parse(arguments)).unwrap().guests;
+            guests.into_iter().map(|guest| (guest.name, guest.memory_bytes >> 20)).collect()
+        };
+        assert_eq!(guests_of(&[]), [("vm0".into(), 32)]);
+        assert_eq!(guests_of(&["--guests", "0"]), []);
+        assert_eq!(guests_of(&["--workload", "d"]), []);
+        let three = [("vm0".into(), 64), ("vm1".into(), 8), ("vm2".into(), 8)];
+        assert_eq!(guests_of(&["--guests", "3", "--guest-memory", "64M,8M"]), three);
+        assert!(Options::try_parse_from(["lab", "--guest-memory", "5M"]).is_err());
+        for wrong in [["--guests", "0", "--fault", "no-kvm"], ["--guests", "1", "--workload", "d"]] {
+            assert!(plan(&parse(&wrong)).unwrap_err().is::<Usage>(), "{wrong:?}");
         }
     }
 

@@ -13,6 +13,7 @@
 //! accel qemu watch          the virtual machine, and what its console says
 //! run reports               one live update and its results
 //! cache exec progress       used by all
+//! vmm                       a virtual machine inside it, whose guest says how long it was gone
 //! plan result mailbox       what host and guest tell each other
 //! ```
 pub mod accel;
@@ -37,4 +38,5 @@ pub mod result;
 pub mod run;
 pub mod selftest;
 pub mod sources;
+pub mod vmm;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! What one lab run does: written by the host into the run folder, read by both kernels' init.
 
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// Name of the plan's file in the root of the initramfs.
@@ -21,6 +22,9 @@ pub struct Plan {
     pub deterministic: bool,
     /// Appended to the incoming kernel's command line.
     pub append_incoming: String,
+    /// Virtual machines that go across, each run by a VMM of its own.
+    #[serde(default)]
+    pub guests: Vec<Guest>,
     /// A planted fault, if this run is to fail.
     pub fault: Option<Fault>,
 }
@@ -35,9 +39,30 @@ impl Plan {
             lab_driver: false,
             deterministic: false,
             append_incoming: String::new(),
+            guests: Vec::new(),
             fault: None,
         }
     }
+
+    /// The plan in the root of the initramfs.
+    ///
+    /// # Errors
+    /// When it is not there, or of another version of this program.
+    pub fn read() -> Result<Self> {
+        let text = std::fs::read(PLAN_FILE).with_context(|| format!("cannot read {PLAN_FILE}"))?;
+        serde_json::from_slice(&text).with_context(|| format!("cannot understand {PLAN_FILE}"))
+    }
+}
+
+/// A virtual machine inside the lab's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Guest {
+    /// Its name: that of its VMM's process and of its LUO session.
+    pub name: String,
+    /// Its memory, bytes.
+    pub memory_bytes: u64,
+    /// Its vCPUs.
+    pub vcpus: u32,
 }
 
 /// What is carried across the live update.
@@ -61,6 +86,17 @@ pub struct Luo {
     pub file_bytes: u64,
 }
 
+impl Fault {
+    /// Whether it befalls a guest.
+    pub fn needs_guest(self) -> bool {
+        use Fault::{MissingSession, NoKvm, PausedEarly, ResizedMemory, StuckVcpu, VmmDies, WrongToken};
+        matches!(
+            self,
+            VmmDies | MissingSession | WrongToken | ResizedMemory | StuckVcpu | PausedEarly | NoKvm
+        )
+    }
+}
+
 /// A fault to plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -79,6 +115,20 @@ pub enum Fault {
     Unpreserved,
     /// The workload corrupts a page before the kexec, after its checksum was taken.
     Corrupted,
+    /// A guest's VMM is killed before the kexec.
+    VmmDies,
+    /// A guest's session is preserved under another name than it is looked for.
+    MissingSession,
+    /// A guest's memory is looked for under a token that nothing was preserved under.
+    WrongToken,
+    /// Half of a guest's memory is preserved instead of all of it.
+    ResizedMemory,
+    /// A vCPU is restored in a state it never leaves.
+    StuckVcpu,
+    /// A guest is paused long before the live update.
+    PausedEarly,
+    /// The lab's machine has no KVM.
+    NoKvm,
     /// The flight recorder is left off the outgoing kernel's command line.
     NoFlightRecorder,
     /// The incoming kernel is given another flight recorder size, so that it rejects the ring.

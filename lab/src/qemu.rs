@@ -27,6 +27,8 @@ pub struct Machine {
     pub accel: Accel,
     /// Virtual CPUs.
     pub cpus: u32,
+    /// The CPUs can run guests of their own.
+    pub nested: bool,
     /// Memory, bytes.
     pub memory_bytes: u64,
     /// The outgoing kernel's image.
@@ -60,6 +62,7 @@ impl Machine {
             // The TSC is the one clock that goes on across the kexec.
             Accel::Kvm => "host,+invtsc",
         };
+        let cpu = if self.nested { cpu.to_owned() } else { format!("{cpu},-svm,-vmx") };
         let mut arguments: Vec<OsString> =
             ["-no-user-config", "-nodefaults", "-no-reboot", "-display", "none", "-M", "q35"]
                 .map(Into::into)
@@ -152,6 +155,7 @@ mod tests {
         let machine = Machine {
             accel: Accel::Tcg,
             cpus: 3,
+            nested: false,
             memory_bytes: 2 << 30,
             kernel: "/k".into(),
             initrd: Some("/i".into()),
@@ -170,6 +174,7 @@ mod tests {
         };
         assert_eq!((value("-smp"), value("-m"), value("-append")), ("3", "2048M", "a=b c"));
         assert_eq!(value("-serial"), "file:/s,1");
+        assert_eq!(value("-cpu"), "max,-svm,-vmx");
         assert!(value("-virtfs").ends_with("path=/x,,y"));
         assert!(!arguments.iter().any(|argument| argument.contains("kvm")));
     }

@@ -126,13 +126,7 @@ mod tests {
             Some(_) => (Outcome::Complete, ""),
             None => (Outcome::Failed, "it hung"),
         };
-        let result = LabResult {
-            stage: Stage::Done,
-            outgoing: vec![],
-            incoming: vec![],
-            outcome,
-            message: message.into(),
-        };
+        let result = LabResult { stage: Stage::Done, outcome, message: message.into(), ..LabResult::empty() };
         let json = window_ns.map(|ns| json!({ "window": { "duration_ns": ns } }));
         Reported {
             finished: Finished { result, recording: None, qemu_died: false },

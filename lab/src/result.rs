@@ -20,10 +20,27 @@ pub struct LabResult {
     pub outgoing: Vec<Command>,
     /// Commands run under the incoming kernel, in order.
     pub incoming: Vec<Command>,
+    /// The virtual machines that went across, as they saw it themselves.
+    #[serde(default)]
+    pub guests: Vec<GuestResult>,
     /// Whether the live update and its workload came through.
     pub outcome: Outcome,
     /// Why not, or empty.
     pub message: String,
+}
+
+impl LabResult {
+    /// A result that says nothing was reached yet.
+    pub fn empty() -> Self {
+        LabResult {
+            stage: Stage::Started,
+            outgoing: Vec::new(),
+            incoming: Vec::new(),
+            guests: Vec::new(),
+            outcome: Outcome::Failed,
+            message: "the run has not ended".into(),
+        }
+    }
 }
 
 /// One command init ran.
@@ -35,6 +52,84 @@ pub struct Command {
     pub exit_code: Option<i32>,
     /// Standard output and error together, at most [`OUTPUT_LIMIT`] bytes.
     pub output: String,
+}
+
+/// A guest after the live update: measured by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuestResult {
+    /// Its name.
+    pub name: String,
+    /// Its memory, bytes.
+    pub memory_bytes: u64,
+    /// Every byte of its memory that it does not write itself is as it was.
+    pub memory_intact: bool,
+    /// Its vCPUs; none if it did not come to run.
+    pub vcpus: Vec<VcpuResult>,
+    /// What went wrong, or empty.
+    pub message: String,
+}
+
+/// One vCPU of a guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VcpuResult {
+    /// Its number.
+    pub id: u32,
+    /// Rounds of its loop when it was paused.
+    pub loops_before: u64,
+    /// Rounds at the end.
+    pub loops_after: u64,
+    /// Rounds that found the FPU's state lost.
+    pub registers_lost: u64,
+    /// The largest gaps between two readings of its TSC, the largest first.
+    pub gaps: Vec<Gap>,
+}
+
+/// A time in which a vCPU did not run, by its own TSC, which is the host's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// The last reading before, ticks.
+    pub start_tsc: u64,
+    /// The first reading after, ticks.
+    pub end_tsc: u64,
+}
+
+impl Gap {
+    /// Its length, ticks; 0 if it ends before it starts.
+    pub fn ticks(&self) -> u64 {
+        self.end_tsc.saturating_sub(self.start_tsc)
+    }
+}
+
+impl GuestResult {
+    /// A guest of which nothing is left but the reason.
+    pub fn lost(name: &str, message: String) -> Self {
+        GuestResult { name: name.into(), memory_bytes: 0, memory_intact: false, vcpus: Vec::new(), message }
+    }
+
+    /// The blackout as the guest saw it: from the start of the last vCPU's largest gap to the end of the first's,
+    /// which is when all stood still. `None` if they did not stand still together.
+    pub fn blackout(&self) -> Option<Gap> {
+        let largest = || self.vcpus.iter().map(|vcpu| vcpu.gaps.first());
+        let start_tsc = largest().map(|gap| gap.map(|gap| gap.start_tsc)).collect::<Option<Vec<_>>>()?;
+        let end_tsc = largest().map(|gap| gap.map(|gap| gap.end_tsc)).collect::<Option<Vec<_>>>()?;
+        let gap = Gap { start_tsc: start_tsc.into_iter().max()?, end_tsc: end_tsc.into_iter().min()? };
+        (gap.end_tsc > gap.start_tsc).then_some(gap)
+    }
+
+    /// What is wrong with it, if anything.
+    pub fn complaint(&self) -> Option<String> {
+        let name = &self.name;
+        if !self.message.is_empty() {
+            return Some(format!("guest {name}: {}", self.message));
+        }
+        self.vcpus.iter().find_map(|vcpu| {
+            let VcpuResult { id, loops_before, loops_after, registers_lost, .. } = vcpu;
+            if *registers_lost > 0 {
+                return Some(format!("guest {name}: vCPU {id} lost its FPU's state {registers_lost} times"));
+            }
+            (loops_after <= loops_before).then(|| format!("guest {name}: vCPU {id} does not run"))
+        })
+    }
 }
 
 /// Whether the live update and its workload came through.
@@ -121,6 +216,28 @@ mod tests {
             assert_eq!(name.parse::<Stage>().unwrap(), stage);
         }
         assert!("kexeced".parse::<Stage>().is_err());
+    }
+
+    #[test]
+    fn a_guest_is_dark_while_all_its_vcpus_are() {
+        let vcpu = |id, start_tsc, end_tsc| VcpuResult {
+            id,
+            loops_before: 5,
+            loops_after: 6,
+            registers_lost: 0,
+            gaps: vec![Gap { start_tsc, end_tsc }, Gap { start_tsc: 1, end_tsc: 2 }],
+        };
+        let mut guest = GuestResult::lost("vm0", String::new());
+        assert_eq!(guest.blackout(), None);
+        guest.vcpus = vec![vcpu(0, 100, 900), vcpu(1, 120, 950)];
+        assert_eq!(guest.blackout(), Some(Gap { start_tsc: 120, end_tsc: 900 }));
+        assert_eq!(guest.complaint(), None);
+        guest.vcpus[1].loops_after = 5;
+        assert_eq!(guest.complaint().unwrap(), "guest vm0: vCPU 1 does not run");
+        guest.vcpus[1] = vcpu(1, 901, 950);
+        assert_eq!(guest.blackout(), None);
+        guest.vcpus[1].gaps.clear();
+        assert_eq!(guest.blackout(), None);
     }
 
     #[test]

@@ -104,6 +104,7 @@ impl Lab {
         let machine = Machine {
             accel: self.accel,
             cpus: self.cpus,
+            nested: self.plan.fault != Some(Fault::NoKvm),
             memory_bytes: self.memory_bytes,
             kernel: self.outgoing.image.clone(),
             initrd: Some(share.join("initrd")),
@@ -286,7 +287,7 @@ fn result(end: &End, console: &Console, share: &Path) -> LabResult {
 }
 
 fn nothing_left(stage: Stage, message: String) -> LabResult {
-    LabResult { stage, outgoing: Vec::new(), incoming: Vec::new(), outcome: Outcome::Failed, message }
+    LabResult { stage, message, ..LabResult::empty() }
 }
 
 fn newest_recording(state: &Path) -> Option<PathBuf> {

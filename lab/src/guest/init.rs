@@ -3,9 +3,10 @@
 use super::busy::LockHolder;
 use super::console::say;
 use super::exchange::Exchange;
+use super::fleet::{self, Fleet};
 use super::workload::{self, Held};
 use super::{RESTORE_COMMAND, mounts, process, results};
-use crate::plan::{Fault, PLAN_FILE, Plan, Workload};
+use crate::plan::{Fault, Plan, Workload};
 use crate::result::{Command, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
 use rustix::system::{RebootCommand, reboot, sethostname};
@@ -50,9 +51,7 @@ fn enter() -> Result<i32> {
     let command_line = std::fs::read_to_string("/proc/cmdline").context("cannot read /proc/cmdline")?;
     let side = side(&command_line);
     say(if side == Side::Incoming { Stage::IncomingUp } else { Stage::OutgoingUp });
-    let plan = std::fs::read(PLAN_FILE).with_context(|| format!("cannot read {PLAN_FILE}"))?;
-    let plan: Plan =
-        serde_json::from_slice(&plan).with_context(|| format!("cannot understand {PLAN_FILE}"))?;
+    let plan = Plan::read()?;
     let (mut run, ended) = match side {
         Side::Outgoing => {
             Exchange::of(&plan).open()?;
@@ -82,17 +81,26 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
         run.reached(Stage::Loaded);
     }
     let _held = start_workload(run, plan)?;
+    let mut fleet = Fleet::start(plan)?;
+    fleet.preserve();
     run.reached(Stage::WorkloadReady);
     if plan.fault == Some(Fault::FreezeFails) {
         workload::refuse_freeze(plan)?;
     }
     let _lock = (plan.fault == Some(Fault::Busy)).then(LockHolder::start).transpose()?;
+    fleet.befall(plan.fault);
     // What the host finds if nothing is heard of the incoming kernel.
     run.result.stage = Stage::Kexec;
     run.result.message = "the incoming kernel left no result".into();
+    run.result.guests = fleet.results();
     results::store(&run.result, run.exchange)?;
     say(Stage::Kexec);
-    run.command([BLACKOUT, "kexec", "--state", STATE])?;
+    // The blackout begins: nothing stands between the pause and the jump.
+    fleet.pause();
+    let refused = run.command([BLACKOUT, "kexec", "--state", STATE]);
+    fleet.resume();
+    run.result.guests = fleet.judge();
+    refused?;
     Err(anyhow!("`blackout kexec` came back with code 0"))
 }
 
@@ -142,9 +150,12 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
     }
     share.join().map_err(|_| anyhow!("the thread that mounts the share panicked"))??;
     exchange.fetch()?;
-    if let Some(before) = results::load() {
+    let before = results::load();
+    run.result.guests = fleet::taken_over(before.as_ref().map_or(&[], |before| &before.guests));
+    if let Some(before) = before {
         run.result.outgoing = before.outgoing;
     }
+    let ended = ended.and_then(|()| fleet::complain(&run.result.guests));
     Ok((run, ended))
 }
 
@@ -157,7 +168,7 @@ struct Run {
 
 impl Run {
     fn new(side: Side, stage: Stage, plan: &Plan) -> Self {
-        Run { side, exchange: Exchange::of(plan), result: LabResult { stage, ..results::empty() } }
+        Run { side, exchange: Exchange::of(plan), result: LabResult { stage, ..LabResult::empty() } }
     }
 
     fn reached(&mut self, stage: Stage) {

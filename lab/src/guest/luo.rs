@@ -121,6 +121,18 @@ impl Session {
     }
 }
 
+impl From<OwnedFd> for Session {
+    fn from(fd: OwnedFd) -> Self {
+        Session(fd)
+    }
+}
+
+impl AsFd for Session {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// `_IO(0xBA, command)`.
 const fn request(command: u8) -> u32 {
     0xba << 8 | command as u32

@@ -9,6 +9,7 @@
 //! workload   our own LUO client: what it preserves and how it is checked
 //! mapping    a preserved file in memory, to be checked
 //! luo        the ioctls of /dev/liveupdate
+//! fleet      the guests of this run: their sessions and VMMs
 //! pattern    content of a preserved file, known on both sides
 //! exchange   how files reach the host: shared folder, or mailbox
 //! mailbox    memory that the host sees
@@ -17,15 +18,18 @@
 mod busy;
 mod console;
 mod exchange;
+mod fleet;
 mod init;
-mod luo;
+pub(crate) mod luo;
 mod mailbox;
 mod mapping;
 mod mounts;
-mod pattern;
+pub(crate) mod pattern;
 mod process;
 mod results;
 mod workload;
+
+use crate::vmm;
 
 /// First argument with which this program checks our own workload under the incoming kernel.
 const RESTORE_COMMAND: &str = "workload-incoming";
@@ -33,17 +37,20 @@ const RESTORE_COMMAND: &str = "workload-incoming";
 /// Whether this process is the guest's: init, or the workload init started. A binary that is also
 /// something else calls [`main`] if so, before it parses any argument.
 pub fn takes_over() -> bool {
-    rustix::process::getpid().is_init() || is_restore_command()
+    rustix::process::getpid().is_init() || is_command(RESTORE_COMMAND) || is_command(vmm::COMMAND)
 }
 
 /// Runs the guest side; does not return. As process 1 it ends in power-off, never in an exit.
 pub fn main() -> ! {
-    if is_restore_command() {
+    if is_command(RESTORE_COMMAND) {
         std::process::exit(workload::restore_main());
+    }
+    if is_command(vmm::COMMAND) {
+        std::process::exit(vmm::main());
     }
     init::main()
 }
 
-fn is_restore_command() -> bool {
-    std::env::args_os().nth(1).is_some_and(|argument| argument == RESTORE_COMMAND)
+fn is_command(command: &str) -> bool {
+    std::env::args_os().nth(1).is_some_and(|argument| argument == command)
 }

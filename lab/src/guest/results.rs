@@ -2,21 +2,10 @@
 
 use super::exchange::Exchange;
 use super::mounts::HOST;
-use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
+use crate::result::{LabResult, RESULT_FILE};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
-
-/// A result that says nothing was reached yet.
-pub fn empty() -> LabResult {
-    LabResult {
-        stage: Stage::Started,
-        outgoing: Vec::new(),
-        incoming: Vec::new(),
-        outcome: Outcome::Failed,
-        message: "the run has not ended".into(),
-    }
-}
 
 /// What the outgoing kernel's init left, or `None` if it left nothing readable.
 pub fn load() -> Option<LabResult> {

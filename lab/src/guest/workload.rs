@@ -3,10 +3,11 @@
 //! It restores as a virtual machine monitor does: retrieve everything, use it, then finish.
 
 use super::console::say;
+use super::fleet::{self, Fleet};
 use super::luo::{DEVICE, Orchestrator, Session};
 use super::mapping::Mapping;
 use super::pattern::{Mismatch, PAGE_BYTES, Pattern, mix};
-use crate::plan::{Fault, Luo, PLAN_FILE, Plan, Workload};
+use crate::plan::{Fault, Luo, Plan, Workload};
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -61,13 +62,10 @@ pub fn preserve(load: &Luo, plan: &Plan) -> Result<Held> {
 
 /// Retrieves, checks and finishes everything [`preserve`] left; an exit code.
 pub fn restore_main() -> i32 {
-    let restored = std::fs::read(PLAN_FILE)
-        .with_context(|| format!("cannot read {PLAN_FILE}"))
-        .and_then(|text| serde_json::from_slice::<Plan>(&text).context("the plan cannot be read"))
-        .and_then(|plan| match plan.workload {
-            Workload::Luo(ref load) => restore(load, &plan),
-            Workload::Custom => bail!("the plan names a workload of its own"),
-        });
+    let restored = Plan::read().and_then(|plan| match plan.workload {
+        Workload::Luo(ref load) => restore(load, &plan),
+        Workload::Custom => bail!("the plan names a workload of its own"),
+    });
     match restored {
         Ok(()) => 0,
         Err(error) => {
@@ -81,7 +79,16 @@ pub fn restore_main() -> i32 {
 fn restore(load: &Luo, plan: &Plan) -> Result<()> {
     allow_open_files()?;
     let orchestrator = open_orchestrator()?;
-    let sessions = (0..load.sessions).map(|session| Restored::retrieve(&orchestrator, session, load, plan));
+    // Guests come first: they are what waits.
+    let mut guests = Fleet::restore(plan, &orchestrator);
+    let restored = restore_files(load, plan, &orchestrator);
+    guests.wait_until_running();
+    fleet::hand_over(&guests.judge())?;
+    restored
+}
+
+fn restore_files(load: &Luo, plan: &Plan, orchestrator: &Orchestrator) -> Result<()> {
+    let sessions = (0..load.sessions).map(|session| Restored::retrieve(orchestrator, session, load, plan));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
     for session in &sessions {
         session.check(load.file_bytes)?;
@@ -151,7 +158,8 @@ fn allow_open_files() -> Result<()> {
     setrlimit(Resource::Nofile, limit).context("cannot raise the limit of open files")
 }
 
-fn open_orchestrator() -> Result<Orchestrator> {
+/// Opens the device, or says what is missing.
+pub fn open_orchestrator() -> Result<Orchestrator> {
     Orchestrator::open().with_context(|| match std::fs::exists(DEVICE) {
         Ok(true) => {
             format!("cannot open {DEVICE}: another process has it, or a preserved file type is unknown to this kernel")

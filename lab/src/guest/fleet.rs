@@ -1,0 +1,260 @@
+//! The guests of this run, as init sees them: what luod and an orchestrator of VMMs do on a host. Sessions are
+//! created and retrieved here, and handed to the VMMs.
+//!
+//! What goes wrong with one guest is kept as that guest's fate; the others go on.
+
+use super::luo::{Orchestrator, Session};
+use crate::plan::{Fault, Guest, Plan};
+use crate::result::GuestResult;
+use crate::vmm::control::{Answer, Control, Order};
+use crate::vmm::{COMMAND, Side};
+use anyhow::{Context, Result, bail};
+use rustix::io::{FdFlags, fcntl_setfd};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Where the restoring process leaves what became of the guests, for init.
+const GUESTS_FILE: &str = "/run/lab-guests.json";
+/// How long a VMM may take for an order; far more than any needs.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Fault: how long before the live update a guest is paused.
+const PAUSED_EARLY: Duration = Duration::from_secs(1);
+
+/// All guests.
+#[derive(Default)]
+pub struct Fleet {
+    members: Vec<Member>,
+}
+
+struct Member {
+    name: String,
+    /// `Err` once it is lost, and why.
+    vmm: Result<Vmm, String>,
+    result: Option<GuestResult>,
+}
+
+struct Vmm {
+    process: Child,
+    control: Control,
+}
+
+impl Fleet {
+    /// Starts the guests under the outgoing kernel and waits until they run.
+    ///
+    /// # Errors
+    /// When there are guests and no LUO.
+    pub fn start(plan: &Plan) -> Result<Self> {
+        if plan.guests.is_empty() {
+            return Ok(Self::default());
+        }
+        let orchestrator = super::workload::open_orchestrator()?;
+        let session = |guest: &Guest| {
+            let lost = plan.fault == Some(Fault::MissingSession) && guest.name == plan.guests[0].name;
+            let name = if lost { format!("{}-lost", guest.name) } else { guest.name.clone() };
+            orchestrator.create(&name).with_context(|| format!("cannot create session `{name}`"))
+        };
+        let mut fleet = Self::spawn(plan, Side::Outgoing, session);
+        fleet.expect(&Answer::Running);
+        Ok(fleet)
+    }
+
+    /// Retrieves the guests' sessions under the incoming kernel and starts VMMs that restore them; does not wait.
+    pub fn restore(plan: &Plan, orchestrator: &Orchestrator) -> Self {
+        let session = |guest: &Guest| {
+            let name = &guest.name;
+            orchestrator.retrieve(name).with_context(|| format!("cannot retrieve session `{name}`"))
+        };
+        Self::spawn(plan, Side::Incoming, session)
+    }
+
+    fn spawn(plan: &Plan, side: Side, session: impl Fn(&Guest) -> Result<Session>) -> Self {
+        let member = |(index, guest): (u32, &Guest)| {
+            let vmm = session(guest).and_then(|session| Vmm::start(side, index, session));
+            Member { name: guest.name.clone(), vmm: vmm.map_err(|error| format!("{error:#}")), result: None }
+        };
+        Self { members: (0..).zip(&plan.guests).map(member).collect() }
+    }
+
+    /// Has everything preserved that can be while the guests run.
+    pub fn preserve(&mut self) {
+        self.order(&Order::Preserve);
+        self.expect(&Answer::Preserved);
+    }
+
+    /// Pauses the guests and has their state saved: the blackout begins.
+    pub fn pause(&mut self) {
+        self.order(&Order::Pause);
+        self.expect(&Answer::Paused);
+    }
+
+    /// Lets paused guests run again: the live update was called off.
+    pub fn resume(&mut self) {
+        self.order(&Order::Resume);
+        self.expect(&Answer::Running);
+    }
+
+    /// Waits until restored guests run, and has each say how it fared.
+    pub fn judge(&mut self) -> Vec<GuestResult> {
+        self.order(&Order::Judge);
+        for member in &mut self.members {
+            member.hear(|answer| match answer {
+                Answer::Judged(result) => Ok(Some(result)),
+                other => Err(other),
+            });
+        }
+        self.results()
+    }
+
+    /// Waits until restored guests run.
+    pub fn wait_until_running(&mut self) {
+        self.expect(&Answer::Running);
+    }
+
+    /// Plants the faults that befall a guest between its preservation and the live update.
+    pub fn befall(&mut self, fault: Option<Fault>) {
+        let Some(first) = self.members.first_mut() else { return };
+        match fault {
+            Some(Fault::VmmDies) => {
+                if let Ok(vmm) = &mut first.vmm {
+                    // Its end is heard as the end of its socket.
+                    let _ = vmm.process.kill();
+                }
+                first.hear(|answer| Err::<Option<GuestResult>, _>(answer));
+            }
+            Some(Fault::PausedEarly) => {
+                first.say(&Order::Pause);
+                first.expect(&Answer::Paused);
+                std::thread::sleep(PAUSED_EARLY);
+            }
+            _ => {}
+        }
+    }
+
+    /// What became of each guest so far.
+    pub fn results(&self) -> Vec<GuestResult> {
+        let result = |member: &Member| match (&member.result, &member.vmm) {
+            (Some(result), _) => result.clone(),
+            (None, Err(lost)) => GuestResult::lost(&member.name, lost.clone()),
+            (None, Ok(_)) => GuestResult::lost(&member.name, String::new()),
+        };
+        self.members.iter().map(result).collect()
+    }
+
+    fn order(&mut self, order: &Order) {
+        self.members.iter_mut().for_each(|member| member.say(order));
+    }
+
+    fn expect(&mut self, expected: &Answer) {
+        self.members.iter_mut().for_each(|member| member.expect(expected));
+    }
+}
+
+impl Member {
+    fn say(&mut self, order: &Order) {
+        if let Ok(vmm) = &self.vmm
+            && let Err(error) = vmm.control.send(order)
+        {
+            self.vmm = Err(format!("its VMM is gone: {error:#}"));
+        }
+    }
+
+    fn expect(&mut self, expected: &Answer) {
+        self.hear(|answer| if answer == *expected { Ok(None) } else { Err(answer) });
+    }
+
+    /// Waits for an answer; one that `take` gives back is the guest's end.
+    fn hear(&mut self, take: impl FnOnce(Answer) -> Result<Option<GuestResult>, Answer>) {
+        let Ok(vmm) = &mut self.vmm else { return };
+        let lost = match vmm.control.receive::<Answer>() {
+            Ok(Some(answer)) => match take(answer) {
+                Ok(None) => return,
+                Ok(result) => {
+                    self.result = result;
+                    return;
+                }
+                Err(Answer::Failed(message)) => message,
+                Err(other) => format!("its VMM says {other:?}"),
+            },
+            Ok(None) => "its VMM died".into(),
+            Err(error) => format!("its VMM is silent: {error:#}"),
+        };
+        self.vmm = Err(lost);
+    }
+}
+
+impl Vmm {
+    fn start(side: Side, index: u32, session: Session) -> Result<Self> {
+        let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
+        // Handed down by its number; we drop ours, so that the session ends with the VMM, as it does on a host.
+        fcntl_setfd(session.as_fd(), FdFlags::empty())?;
+        let process = Command::new("/init")
+            .args([COMMAND, side.word(), &index.to_string(), &session.as_fd().as_raw_fd().to_string()])
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .context("cannot start a VMM")?;
+        drop(session);
+        let control = Control::new(ours);
+        control.set_patience(PATIENCE)?;
+        Ok(Self { process, control })
+    }
+}
+
+/// Leaves the results for init, and tells of the first guest that something is wrong with.
+///
+/// # Errors
+/// That guest's fate.
+pub fn hand_over(results: &[GuestResult]) -> Result<()> {
+    let text = serde_json::to_vec(results)?;
+    fs::write(GUESTS_FILE, text).with_context(|| format!("cannot write {GUESTS_FILE}"))?;
+    complain(results)
+}
+
+/// Tells of the first guest that something is wrong with.
+///
+/// # Errors
+/// That guest's fate.
+pub fn complain(results: &[GuestResult]) -> Result<()> {
+    match results.iter().find_map(GuestResult::complaint) {
+        Some(complaint) => bail!(complaint),
+        None => Ok(()),
+    }
+}
+
+/// What the restoring process left; nothing if it left nothing. What the outgoing kernel's init knew of a guest
+/// comes first: it is the cause of what the incoming one found.
+pub fn taken_over(before: &[GuestResult]) -> Vec<GuestResult> {
+    let after: Vec<GuestResult> =
+        fs::read(GUESTS_FILE).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    merge(before, after)
+}
+
+fn merge(before: &[GuestResult], mut after: Vec<GuestResult>) -> Vec<GuestResult> {
+    for guest in &mut after {
+        let known = before.iter().find(|earlier| earlier.name == guest.name && !earlier.message.is_empty());
+        if let Some(earlier) = known {
+            guest.message = match guest.message.is_empty() {
+                true => earlier.message.clone(),
+                false => format!("{}; then {}", earlier.message, guest.message),
+            };
+        }
+    }
+    if after.is_empty() { before.to_vec() } else { after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_comes_before_what_it_led_to() {
+        let lost = |name: &str, message: &str| GuestResult::lost(name, message.into());
+        let before = [lost("vm0", "its VMM died"), lost("vm1", "")];
+        let merged = merge(&before, vec![lost("vm0", "no session"), lost("vm1", "")]);
+        let messages: Vec<&str> = merged.iter().map(|guest| guest.message.as_str()).collect();
+        assert_eq!(messages, ["its VMM died; then no session", ""]);
+        assert_eq!(merge(&before, vec![]).len(), 2);
+    }
+}

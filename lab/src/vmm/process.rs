@@ -1,0 +1,215 @@
+//! The VMM's process, under either kernel: it does what init orders.
+
+use super::control::{Answer, Control, Order};
+use super::layout::PATTERN;
+use super::machine::Machine;
+use super::memory::SharedMemory;
+use super::state::GuestState;
+use crate::guest::luo::Session;
+use crate::plan::{Fault, Guest, Plan};
+use crate::result::{GuestResult, VcpuResult};
+use anyhow::{Context, Result, bail, ensure};
+use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Token of the guest's memory in its session.
+pub const MEMORY_TOKEN: u64 = 1;
+/// Token of its vCPUs' state.
+pub const STATE_TOKEN: u64 = 2;
+/// A token nobody preserves anything under.
+const WRONG_TOKEN: u64 = 0xbad;
+
+/// Room for the state: some 20 KiB a vCPU are needed.
+const STATE_BYTES: u64 = 64 << 10;
+/// Rounds a vCPU makes before it counts as running.
+const LOOPS: u64 = 1000;
+/// How often vCPUs are looked at, and how many times before one is given up. Sleeping leaves them the processor.
+const LOOK: Duration = Duration::from_millis(2);
+const LOOKS: u32 = 2500;
+
+/// What a VMM was started for.
+pub struct Task<'a> {
+    /// The lab's plan.
+    pub plan: &'a Plan,
+    /// This guest in it.
+    pub index: u32,
+    /// The guest itself.
+    pub guest: &'a Guest,
+    /// Init.
+    pub control: &'a mut Control,
+    /// The guest's session.
+    pub session: Session,
+}
+
+impl Task<'_> {
+    /// Under the outgoing kernel: runs until the kernel is replaced, or init is gone.
+    ///
+    /// # Errors
+    /// When the guest could not be run, preserved or paused.
+    pub fn outgoing(self) -> Result<()> {
+        let memory = SharedMemory::new(&self.guest.name, self.guest.memory_bytes)?;
+        memory.fill(self.seed(), PATTERN)?;
+        let room = STATE_BYTES * u64::from(self.guest.vcpus);
+        let state = SharedMemory::new("state", room)?;
+        // Mapped now, not while the guest waits.
+        state.write(0, &vec![0; usize::try_from(room)?])?;
+        let mut machine = Machine::new(&self.guest.name, memory)?;
+        machine.boot(self.guest.vcpus)?;
+        machine.run()?;
+        wait_for_loops(&mut machine, &vec![0; self.guest.vcpus as usize])?;
+        self.control.send(&Answer::Running)?;
+        while let Some(order) = self.control.receive()? {
+            match order {
+                Order::Preserve => {
+                    self.preserve(&machine, &state)?;
+                    self.control.send(&Answer::Preserved)?;
+                }
+                Order::Pause => {
+                    machine.pause()?;
+                    state.write(0, &machine.save()?.encode())?;
+                    self.control.send(&Answer::Paused)?;
+                }
+                Order::Resume => {
+                    machine.run()?;
+                    self.control.send(&Answer::Running)?;
+                }
+                Order::Judge => {
+                    machine.pause()?;
+                    let loops = journals(&machine)?.iter().map(|journal| journal.loops).collect();
+                    self.control.send(&Answer::Judged(self.judge(&machine, loops)?))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The guest goes on running: its pages stay where they are, and what it writes to them is carried along
+    /// (`memfd_luo_preserve`, mm/memfd_luo.c, pins them). The state's pages are written at the pause.
+    fn preserve(&self, machine: &Machine, state: &SharedMemory) -> Result<()> {
+        let smaller;
+        let memory = match self.fault(Fault::ResizedMemory) {
+            true => {
+                smaller = SharedMemory::new("smaller", self.guest.memory_bytes / 2)?;
+                &smaller
+            }
+            false => machine.memory(),
+        };
+        let preserve = |memory: &SharedMemory, token| {
+            self.session
+                .preserve(memory.as_fd(), token)
+                .with_context(|| format!("cannot preserve token {token:#x}"))
+        };
+        preserve(memory, MEMORY_TOKEN)?;
+        preserve(state, STATE_TOKEN)
+    }
+
+    /// Under the incoming kernel: restores the guest, runs it, and judges.
+    ///
+    /// # Errors
+    /// Names what was not as it was left.
+    pub fn incoming(self) -> Result<()> {
+        let token = if self.fault(Fault::WrongToken) { WRONG_TOKEN } else { MEMORY_TOKEN };
+        let memory = self.retrieve(token)?;
+        let state = self.retrieve(STATE_TOKEN)?;
+        let mut bytes = vec![0; usize::try_from(state.bytes())?];
+        state.read(0, &mut bytes)?;
+        let mut state = GuestState::decode(&bytes)
+            .with_context(|| format!("the state of its vCPUs (token {STATE_TOKEN:#x}) cannot be used"))?;
+        ensure!(state.name == self.guest.name, "the state is that of guest `{}`", state.name);
+        ensure!(
+            memory.bytes() == state.memory_bytes,
+            "its memory (token {token:#x}) has {} bytes, not {}",
+            memory.bytes(),
+            state.memory_bytes
+        );
+        if self.fault(Fault::StuckVcpu)
+            && let Some(last) = state.vcpus.last_mut()
+        {
+            // Halted, and no interrupt will ever come.
+            last.mp_state.mp_state = kvm_bindings::KVM_MP_STATE_HALTED;
+        }
+        let mut machine = Machine::new(&self.guest.name, memory)?;
+        machine.restore(&state.vcpus)?;
+        let before: Vec<u64> = state.vcpus.iter().map(|vcpu| vcpu.loops).collect();
+        for (id, (journal, loops)) in journals(&machine)?.iter().zip(&before).enumerate() {
+            let found = journal.loops;
+            ensure!(found == *loops, "vCPU {id} had made {loops} rounds, and its memory says {found}");
+        }
+        machine.run()?;
+        let running = wait_for_loops(&mut machine, &before);
+        self.session.finish().context("cannot finish its session")?;
+        match &running {
+            Ok(()) => self.control.send(&Answer::Running)?,
+            Err(error) => self.control.send(&Answer::Failed(format!("{error:#}")))?,
+        }
+        while let Some(order) = self.control.receive::<Order>()? {
+            ensure!(order == Order::Judge, "the incoming side only judges, it cannot {order:?}");
+            machine.pause()?;
+            self.control.send(&Answer::Judged(self.judge(&machine, before.clone())?))?;
+        }
+        Ok(())
+    }
+
+    fn retrieve(&self, token: u64) -> Result<SharedMemory> {
+        let file =
+            self.session.retrieve(token).with_context(|| format!("cannot retrieve token {token:#x}"))?;
+        SharedMemory::open(file).with_context(|| format!("token {token:#x}"))
+    }
+
+    /// What the guest, at rest, has to show.
+    fn judge(&self, machine: &Machine, loops_before: Vec<u64>) -> Result<GuestResult> {
+        let intact = machine.memory().check(self.seed(), PATTERN);
+        let vcpus =
+            (0..).zip(journals(machine)?).zip(loops_before).map(|((id, journal), loops_before)| VcpuResult {
+                id,
+                loops_before,
+                loops_after: journal.loops,
+                registers_lost: journal.lost,
+                gaps: journal.gaps,
+            });
+        Ok(GuestResult {
+            name: self.guest.name.clone(),
+            memory_bytes: machine.memory().bytes(),
+            memory_intact: intact.is_ok(),
+            vcpus: vcpus.collect(),
+            message: intact.err().map(|error| format!("{error:#}")).unwrap_or_default(),
+        })
+    }
+
+    /// Content of the guest's memory: another for every guest.
+    fn seed(&self) -> u64 {
+        0x6e5 << 32 | u64::from(self.index)
+    }
+
+    /// Faults of guests befall the first.
+    fn fault(&self, fault: Fault) -> bool {
+        self.index == 0 && self.plan.fault == Some(fault)
+    }
+}
+
+fn journals(machine: &Machine) -> Result<Vec<super::journal::Journal>> {
+    (0..machine.vcpus()).map(|vcpu| machine.journal(vcpu)).collect()
+}
+
+/// Waits until every vCPU has gone round since it had made so many rounds.
+fn wait_for_loops(machine: &mut Machine, before: &[u64]) -> Result<()> {
+    let behind = |machine: &Machine| -> Result<Option<usize>> {
+        let journals = journals(machine)?;
+        let slow = |(journal, before): (&super::journal::Journal, &u64)| {
+            journal.loops < before.saturating_add(LOOPS)
+        };
+        Ok(journals.iter().zip(before).position(slow))
+    };
+    for _ in 0..LOOKS {
+        machine.check_alive()?;
+        if behind(machine)?.is_none() {
+            return Ok(());
+        }
+        sleep(LOOK);
+    }
+    match behind(machine)? {
+        None => Ok(()),
+        Some(id) => bail!("vCPU {id} does not run"),
+    }
+}
