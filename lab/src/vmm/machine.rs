@@ -85,7 +85,7 @@ impl Machine {
         for (id, state) in (0..).zip(states) {
             let fd =
                 self.vm.create_vcpu(u64::from(id)).with_context(|| format!("cannot create vCPU {id}"))?;
-            registers::restore(&fd, state).with_context(|| format!("cannot restore vCPU {id}"))?;
+            registers::restore(&self.kvm, &fd, state).with_context(|| format!("cannot restore vCPU {id}"))?;
             self.resting.push(Vcpu { id, fd });
         }
         Ok(())

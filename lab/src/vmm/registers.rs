@@ -42,7 +42,7 @@ pub fn save(kvm: &Kvm, vcpu: &VcpuFd, loops: u64) -> Result<VcpuState> {
 ///
 /// # Errors
 /// Names the part that KVM would not take.
-pub fn restore(vcpu: &VcpuFd, state: &VcpuState) -> Result<()> {
+pub fn restore(kvm: &Kvm, vcpu: &VcpuFd, state: &VcpuState) -> Result<()> {
     let cpuid = CpuId::from_entries(&state.cpuid).context("too many CPUID entries")?;
     vcpu.set_cpuid2(&cpuid).context("KVM_SET_CPUID2")?;
     vcpu.set_sregs(&state.sregs).context("KVM_SET_SREGS")?;
@@ -51,7 +51,7 @@ pub fn restore(vcpu: &VcpuFd, state: &VcpuState) -> Result<()> {
     // SAFETY: KVM reads no more than the 4096 bytes of the structure unless the process has asked for a feature
     // with a larger area (arch_prctl(ARCH_REQ_XCOMP_GUEST_PERM)), which this one does not.
     unsafe { vcpu.set_xsave(&state.xsave) }.context("KVM_SET_XSAVE")?;
-    set_msrs(vcpu, &state.msrs)?;
+    set_msrs(vcpu, &msrs(kvm, vcpu)?, &state.msrs)?;
     vcpu.set_vcpu_events(&state.events).context("KVM_SET_VCPU_EVENTS")?;
     vcpu.set_debug_regs(&state.debug).context("KVM_SET_DEBUGREGS")?;
     vcpu.set_mp_state(state.mp_state).context("KVM_SET_MP_STATE")?;
@@ -79,27 +79,17 @@ fn msrs(kvm: &Kvm, vcpu: &VcpuFd) -> Result<Vec<kvm_msr_entry>> {
     Ok(found)
 }
 
-fn set_msrs(vcpu: &VcpuFd, msrs: &[kvm_msr_entry]) -> Result<()> {
-    let mut rest = msrs;
-    while !rest.is_empty() {
-        let batch = Msrs::from_entries(rest).context("too many registers")?;
-        let written = vcpu.set_msrs(&batch).context("KVM_SET_MSRS")?;
-        rest = rest.get(written..).unwrap_or_default();
-        // It stopped at one it will not take. One that is zero needs no restoring: it can only be read.
-        if let Some((refused, after)) = rest.split_first() {
-            if refused.data != 0 && !read_only(refused.index) {
-                bail!("KVM_SET_MSRS: register {:#x} does not take {:#x}", refused.index, refused.data);
-            }
-            rest = after;
-        }
+/// Writes the registers that are not as they should be. Most are: and some can only be read.
+fn set_msrs(vcpu: &VcpuFd, found: &[kvm_msr_entry], wanted: &[kvm_msr_entry]) -> Result<()> {
+    let differs =
+        |msr: &&kvm_msr_entry| !found.iter().any(|other| (other.index, other.data) == (msr.index, msr.data));
+    let changes: Vec<kvm_msr_entry> = wanted.iter().filter(differs).copied().collect();
+    let batch = Msrs::from_entries(&changes).context("too many registers")?;
+    let written = vcpu.set_msrs(&batch).context("KVM_SET_MSRS")?;
+    if let Some(refused) = changes.get(written) {
+        bail!("KVM_SET_MSRS: register {:#x} does not take {:#x}", refused.index, refused.data);
     }
     Ok(())
-}
-
-/// Registers KVM shows and lets nobody change: IA32_PLATFORM_INFO, IA32_ARCH_CAPABILITIES and the like are set by
-/// CPUID's model, or were taken before this guest first ran.
-fn read_only(index: u32) -> bool {
-    matches!(index, 0x10a | 0xce | 0x345 | 0xcf)
 }
 
 /// Guest TSC minus host TSC, ticks.
