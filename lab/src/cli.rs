@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn guests_have_names_and_sizes() {
         let guests_of = |arguments: &[&str]| -> Vec<(String, u64)> {
-            let guests = plan(&parse(arguments)).unwrap().guests;
+            let guests = plan(&parse(arguments).update).unwrap().guests;
             guests.into_iter().map(|guest| (guest.name, guest.memory_bytes >> 20)).collect()
         };
         assert_eq!(guests_of(&[]), [("vm0".into(), 32)]);
@@ -365,7 +365,7 @@ mod tests {
         assert_eq!(guests_of(&["--guests", "3", "--guest-memory", "64M,8M"]), three);
         assert!(Options::try_parse_from(["lab", "--guest-memory", "5M"]).is_err());
         for wrong in [["--guests", "0", "--fault", "no-kvm"], ["--guests", "1", "--workload", "d"]] {
-            assert!(plan(&parse(&wrong)).unwrap_err().is::<Usage>(), "{wrong:?}");
+            assert!(plan(&parse(&wrong).update).unwrap_err().is::<Usage>(), "{wrong:?}");
         }
     }
 

@@ -9,6 +9,7 @@
 mod deterministic;
 mod faults;
 mod full;
+mod guest;
 mod run;
 
 use run::{Run, lab, phase, phase_ids, tree};
@@ -99,7 +100,7 @@ fn the_boot_tracer_sees_the_incoming_kernels_start() {
 #[ignore = "boots a virtual machine"]
 fn a_qemu_that_dies_is_no_failed_guest_and_gets_a_second_try() {
     let mut left = 1;
-    let once = run::lab_while(&[], |line, qemu| {
+    let once = run::lab_while(&["--guests", "0"], |line, qemu| {
         if left > 0 && line.ends_with("] kexec") {
             left -= 1;
             qemu.kill(libc::SIGSEGV);
@@ -110,7 +111,7 @@ fn a_qemu_that_dies_is_no_failed_guest_and_gets_a_second_try() {
     assert!(once.stderr.contains("once more"), "{once}");
     once.check_complete();
 
-    let always = run::lab_while(&[], |line, qemu| {
+    let always = run::lab_while(&["--guests", "0"], |line, qemu| {
         if line.ends_with("] outgoing up") {
             qemu.kill(libc::SIGSEGV);
         }

@@ -19,12 +19,17 @@ pub struct Run {
     pub report: Value,
 }
 
-/// Runs the lab to its end.
+/// Runs the lab to its end, with files alone: no virtual machine goes across.
 pub fn lab(arguments: &[&str]) -> Run {
+    lab_with_guests(&[&["--guests", "0"], arguments].concat())
+}
+
+/// Runs the lab to its end, with the guests that the arguments ask for.
+pub fn lab_with_guests(arguments: &[&str]) -> Run {
     lab_while(arguments, |_, _| {})
 }
 
-/// Likewise; `heard` is called with each line of progress and the machine that runs.
+/// Likewise, with exactly these arguments; `heard` is called with each line of progress and the machine that runs.
 pub fn lab_while(arguments: &[&str], mut heard: impl FnMut(&str, Qemu)) -> Run {
     let out = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_blackout-lab"));
