@@ -28,7 +28,6 @@ pub enum Grouping {
     /// One task.
     Task,
     /// One CPU, by where the span began.
-    #[allow(dead_code)]
     Cpu,
 }
 

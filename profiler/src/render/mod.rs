@@ -9,6 +9,7 @@ mod csv;
 mod display;
 mod folded;
 mod hlog;
+mod html;
 mod junit;
 mod lanes;
 mod markdown;
@@ -27,6 +28,8 @@ pub enum Format {
     Text,
     /// For machines: blackout.report/1
     Json,
+    /// For a browser: one page with the timeline to zoom and search, and every table; needs no network
+    Html,
     /// For ui.perfetto.dev and trace_processor: a protobuf trace, both kernels on one axis
     Perfetto,
     /// For trace viewers that read Chrome's JSON
@@ -83,6 +86,7 @@ pub fn render(report: &Report, format: Format) -> Result<Vec<u8>, Error> {
     let report = &clean(report)?;
     Ok(match format {
         Format::Text | Format::Json => report::text::render(report).into_bytes(),
+        Format::Html => html::render(report)?.into_bytes(),
         Format::Perfetto => perfetto::render(report),
         Format::Chrome => chrome::render(report)?,
         Format::Folded => folded::render(report)?.into_bytes(),
