@@ -6,4 +6,5 @@
 #![no_std]
 #![warn(missing_docs)]
 
+pub mod ask;
 pub mod record;

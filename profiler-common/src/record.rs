@@ -15,6 +15,9 @@ pub const ENTER_FORMAT: [u8; 39] = *b">%llx %llx %llx %llx %llx %llx %llx %s\0";
 /// Format of an exit record for `bpf_trace_vprintk`, NUL-terminated.
 pub const EXIT_FORMAT: [u8; 17] = *b"<%llx %llx %llx \0";
 
+/// Attach cookie of an entry probe whose first argument is a C string in kernel memory.
+pub const NAMED: u64 = 1;
+
 /// Index in the `COUNTERS` map: records begun; the next record's `SEQ`.
 pub const SEEN: u32 = 0;
 /// Index in the `COUNTERS` map: records that `bpf_trace_vprintk` refused.

@@ -1,10 +1,10 @@
 //! Arms the outgoing kernel: afterwards no process is needed until the live update.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use super::{
-    AgentError, anchors, identity, kallsyms, kmsg,
-    probes::{self, Pin, Probes},
+    AgentError, anchors, identity, kmsg,
+    probes::{self, Probes},
     state::{self, Recorder},
     ticks::ticks,
     tracefs::{FLIGHT_RECORDER, Instance, Marker},
@@ -13,7 +13,7 @@ use crate::{
     evidence::carrier::{self, AnchorLine},
     recording::{
         Frame, Side,
-        frame::{Body, Coverage, Run},
+        frame::{Body, Run},
     },
 };
 
@@ -34,7 +34,7 @@ pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
         // Before the probes: they count from their first hit, and what they count must be there.
         recorder.set(&format!("events/{EVENT}/enable"), "1")?;
     }
-    let (_, coverage) = Probes::attach(Side::Outgoing, Pin::Must)?;
+    let (probes, coverage) = Probes::attach(Side::Outgoing)?;
     let mut bodies = vec![Body::Run(run.clone()), Body::Kernel(identity::kernel(&kmsg::read_all()?))];
     match &recorder {
         Some(recorder) => {
@@ -50,7 +50,7 @@ pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
     }
     // The programs listen in the global buffer too as soon as they are loaded; nobody reads it there.
     Instance::global()?.set(&format!("events/{EVENT}/enable"), "0")?;
-    bodies.push(Body::Symbols { symbols: symbols(&coverage)? });
+    bodies.push(Body::Symbols { symbols: probes.symbols });
     bodies.push(Body::Coverage(coverage));
     bodies.push(Body::Anchors(anchors::take()));
 
@@ -89,10 +89,4 @@ pub fn burst(marker: &mut Marker, burst: u32) -> Result<(), AgentError> {
         previous_tsc_after = ticks();
     }
     Ok(())
-}
-
-/// Addresses of what is probed: the programs know functions by address only.
-fn symbols(coverage: &Coverage) -> Result<Vec<(u64, String)>, AgentError> {
-    let names: BTreeSet<&str> = coverage.probes.iter().filter_map(|probe| probe.symbol.as_deref()).collect();
-    kallsyms::addresses(&names)
 }

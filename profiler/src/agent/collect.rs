@@ -17,7 +17,7 @@ use super::{
     AgentError, anchors,
     error::chain,
     identity, kallsyms, kmsg,
-    probes::{self, Pin, Probes},
+    probes::Probes,
     state::{self, Recorder},
     ticks::ticks,
     tracefs::Instance,
@@ -44,13 +44,15 @@ pub struct Collected {
 pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentError> {
     let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
     // Attach beside the restore, not before it: looking must not lengthen what is looked at.
-    let loader = std::thread::spawn(|| Probes::attach(Side::Incoming, Pin::May));
+    let loader = std::thread::spawn(|| Probes::attach(Side::Incoming));
     let command = observe(argv)?;
     let loaded = loader.join();
-    let misses = probes::missed();
-    probes::unpin()?;
+    let mut misses = Vec::new();
     let coverage = match loaded {
-        Ok(Ok((probes, coverage))) => Ok(Coverage { records: probes.finish(), ..coverage }),
+        Ok(Ok((probes, coverage))) => {
+            misses = probes.missed();
+            Ok(Coverage { records: probes.finish(), ..coverage })
+        }
         Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err("the loading thread died".to_owned()),
     };

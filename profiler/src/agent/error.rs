@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::bpf::BpfError;
 use crate::{
     evidence::carrier::CarrierError,
     kexec::{cmdline::CmdlineError, stamp::StampError},
@@ -16,14 +17,8 @@ pub enum AgentError {
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("{call} failed{}", hint(source))]
     Syscall { call: &'static str, source: io::Error },
-    #[error("cannot load the eBPF programs (need CAP_BPF, CAP_PERFMON and CONFIG_BPF_SYSCALL)")]
-    Ebpf(#[from] aya::EbpfError),
-    #[error(
-        "the eBPF object of this build holds no usable program {0}; build it again with `cargo xtask ebpf`"
-    )]
-    Program(&'static str),
-    #[error("cannot put program {program} into the kernel")]
-    LoadProgram { program: &'static str, source: aya::programs::ProgramError },
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
     #[error(
         "tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing"
     )]

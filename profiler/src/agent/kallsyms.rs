@@ -27,17 +27,6 @@ pub fn resolve(addresses: &BTreeSet<u64>) -> Result<Vec<(u64, String)>, AgentErr
     Ok(addresses.iter().filter_map(|address| nearest(*address)).collect())
 }
 
-/// Addresses of symbols by name, as `(address, name)`.
-pub fn addresses(names: &BTreeSet<&str>) -> Result<Vec<(u64, String)>, AgentError> {
-    let mut found = Vec::new();
-    read(|address, _, name| {
-        if address != 0 && names.contains(name) {
-            found.push((address, name.to_owned()));
-        }
-    })?;
-    Ok(found)
-}
-
 fn read(mut each: impl FnMut(u64, &str, &str)) -> Result<(), AgentError> {
     let mut file = BufReader::new(File::open(PATH).map_err(AgentError::file("open", PATH))?);
     let mut line = String::new();

@@ -47,7 +47,8 @@ fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool) -> B
     let entered = wants(Way::BootEnter).filter(|_| trace_boot);
     Boot {
         filter: entered.flat_map(|probe| probe.symbols.clone()).collect(),
-        events: vec!["initcall:*".into(), "printk:console".into()],
+        // The last one so that loading the eBPF programs need not switch it on: early it costs next to nothing.
+        events: vec!["initcall:*".into(), "printk:console".into(), "bpf_trace:bpf_trace_printk".into()],
         kprobes: wants(Way::BootCall).flat_map(boot_kprobes).collect(),
         tsc_khz,
         run_id: run_id.to_owned(),

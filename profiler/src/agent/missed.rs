@@ -1,56 +1,67 @@
-//! Calls that our pinned probes could not show.
+//! Calls that our eBPF probes could not show.
 
 use std::{
     ffi::CString,
     fs,
     os::{
-        fd::{AsRawFd, FromRawFd, OwnedFd},
+        fd::{AsFd, BorrowedFd},
         unix::ffi::OsStrExt,
     },
     path::Path,
 };
 
-/// Every pinned probe that missed calls, with how many (`kprobe::nmissed`, `rethook` misses), as the
-/// kernel tells in `struct bpf_link_info` since 6.7; probes it tells nothing of are left out.
-pub fn of_pinned(dir: &Path) -> Vec<(String, u64)> {
-    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
-    let misses = entries.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let misses = misses(&open(&entry.path())?)?;
-        (misses > 0).then(|| (entry.file_name().to_string_lossy().into_owned(), misses))
+use super::bpf::sys;
+
+/// Every link that missed calls, with how many (`kprobe::nmissed`, `rethook` misses, `fprobe::nmissed`), as
+/// the kernel tells in `struct bpf_link_info` since 6.7; links it tells nothing of are left out.
+pub fn of_links<'a>(links: impl Iterator<Item = (&'a str, BorrowedFd<'a>)>) -> Vec<(String, u64)> {
+    let misses = links.filter_map(|(name, link)| {
+        let misses = misses(&sys::link_info(link).ok()?)?;
+        (misses > 0).then(|| (name.to_owned(), misses))
     });
     misses.collect()
 }
 
-/// `bpf(BPF_OBJ_GET)`.
-fn open(path: &Path) -> Option<OwnedFd> {
-    const BPF_OBJ_GET: libc::c_long = 7;
-    let path = CString::new(path.as_os_str().as_bytes()).ok()?;
-    // `union bpf_attr`: u64 pathname, u32 bpf_fd, u32 file_flags.
-    let attr: [u64; 2] = [path.as_ptr() as u64, 0];
-    // SAFETY: the attribute is as long as said and points to a C string that outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, attr.as_ptr(), size_of_val(&attr)) };
-    let fd = i32::try_from(fd).ok().filter(|fd| *fd >= 0)?;
-    // SAFETY: a descriptor we have just been given, and nobody else owns.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+/// Likewise of every link that is pinned in this folder.
+pub fn of_pinned(dir: &Path) -> Vec<(String, u64)> {
+    let Ok(entries) = fs::read_dir(dir) else { return Vec::new() };
+    let links = entries.filter_map(|entry| {
+        let entry = entry.ok()?;
+        let path = CString::new(entry.path().as_os_str().as_bytes()).ok()?;
+        Some((entry.file_name().to_string_lossy().into_owned(), sys::pinned(&path).ok()?))
+    });
+    let links: Vec<_> = links.collect();
+    of_links(links.iter().map(|(name, link)| (name.as_str(), link.as_fd())))
 }
 
-/// `bpf(BPF_OBJ_GET_INFO_BY_FD)` of a link; `None` if it is no kprobe, or an older kernel's.
-fn misses(link: &OwnedFd) -> Option<u64> {
-    const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+/// What a link's information says of misses (`struct bpf_link_info`, include/uapi/linux/bpf.h, Linux 7.3, in
+/// words); `None` if it is no probe of a function.
+fn misses(info: &[u64; 8]) -> Option<u64> {
     /// `BPF_LINK_TYPE_PERF_EVENT`.
     const PERF_EVENT: u32 = 7;
+    /// `BPF_LINK_TYPE_KPROBE_MULTI`.
+    const KPROBE_MULTI: u32 = 8;
     /// `BPF_PERF_EVENT_KPROBE`, `BPF_PERF_EVENT_KRETPROBE`.
     const KPROBES: std::ops::RangeInclusive<u32> = 3..=4;
-    // `struct bpf_link_info` (include/uapi/linux/bpf.h, Linux 7.3) in words: 0 type and id, 2 kind of perf
-    // event, 3 name, 4 its length and offset, 5 address, 6 misses, 7 cookie.
-    let mut info = [0_u64; 8];
-    let fd = u64::try_from(link.as_raw_fd()).ok()?;
-    // `union bpf_attr`: u32 bpf_fd, u32 info_len, u64 info.
-    let attr: [u64; 2] = [fd | (size_of_val(&info) as u64) << 32, info.as_mut_ptr() as u64];
-    // SAFETY: both structures are as long as said and outlive the call, which writes `info`.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, attr.as_ptr(), size_of_val(&attr)) };
-    let [link_type, _, kind, _, _, _, misses, _] = info;
-    (result == 0 && link_type as u32 == PERF_EVENT && KPROBES.contains(&(kind as u32))).then_some(misses)
+    // Words: 0 type and id, 1 program. Perf event: 2 kind, 3 name, 4 its length and offset, 5 address,
+    // 6 misses, 7 cookie. Multi: 2 addresses, 3 count and flags, 4 misses, 5 cookies.
+    let [link_type, _, second, _, fourth, _, sixth, _] = *info;
+    match link_type as u32 {
+        PERF_EVENT if KPROBES.contains(&(second as u32)) => Some(sixth),
+        KPROBE_MULTI => Some(fourth),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::misses;
+
+    #[test]
+    fn each_kind_of_link_keeps_its_misses_elsewhere() {
+        assert_eq!(misses(&[7 | 1 << 32, 9, 3, 0, 0, 0, 5, 0]), Some(5));
+        assert_eq!(misses(&[7, 9, 1, 0, 0, 0, 5, 0]), None);
+        assert_eq!(misses(&[8, 9, 0, 2, 6, 0, 5, 0]), Some(6));
+        assert_eq!(misses(&[3, 9, 0, 2, 6, 0, 5, 0]), None);
+    }
 }

@@ -3,6 +3,7 @@
 
 mod anchors;
 mod arm;
+pub mod bpf;
 mod collect;
 mod error;
 mod identity;

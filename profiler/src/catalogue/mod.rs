@@ -58,6 +58,9 @@ pub struct Probe {
     /// The first argument is a C string in kernel memory.
     #[serde(default)]
     pub named: bool,
+    /// In the incoming kernel it is attached before the others: the restore comes to it soonest.
+    #[serde(default)]
+    pub urgent: bool,
 }
 
 /// A way to see a function.

@@ -1,0 +1,37 @@
+//! Entry and return of any function: a generic pair that serves the whole catalogue.
+
+use aya_ebpf::{
+    EbpfContext,
+    helpers::generated::{bpf_get_attach_cookie, bpf_get_current_comm, bpf_get_func_ip},
+    macros::{kprobe, kretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT, NAMED};
+
+use crate::record::{emit, next};
+
+/// Entry of a function, with its first three arguments; with the cookie [`NAMED`] the first of them is
+/// a C string in kernel memory.
+#[kprobe]
+pub fn enter(ctx: ProbeContext) -> u32 {
+    static NOTHING: [u8; 1] = [0];
+    // SAFETY: the context is the one the kernel gave us.
+    let (ip, cookie) = unsafe { (bpf_get_func_ip(ctx.as_ptr()), bpf_get_attach_cookie(ctx.as_ptr())) };
+    let mut comm = [0_u64; 2];
+    // SAFETY: the buffer is as long as said; on an error the kernel zeroes it.
+    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), 16) };
+    let [low, high] = comm;
+    let arg = |n| ctx.arg::<u64>(n).unwrap_or(0);
+    let name = if cookie == NAMED { arg(0) } else { NOTHING.as_ptr() as u64 };
+    emit(&ENTER_FORMAT, &[next(), ip, arg(0), arg(1), arg(2), low, high, name]);
+    0
+}
+
+/// Return of a function.
+#[kretprobe]
+pub fn exit(ctx: RetProbeContext) -> u32 {
+    // SAFETY: the context is the one the kernel gave us.
+    let ip = unsafe { bpf_get_func_ip(ctx.as_ptr()) };
+    emit(&EXIT_FORMAT, &[next(), ip, ctx.ret::<u64>()]);
+    0
+}

@@ -1,0 +1,335 @@
+//! `bpf(2)` and `perf_event_open(2)`, no more of them than is used. Constants and structures are those of
+//! include/uapi/linux/bpf.h and perf_event.h, Linux 7.3; the kernel takes a shorter `bpf_attr` for one
+//! whose rest is zero.
+
+use std::{
+    ffi::CStr,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+};
+
+const MAP_CREATE: libc::c_long = 0;
+const MAP_LOOKUP_ELEM: libc::c_long = 1;
+const MAP_UPDATE_ELEM: libc::c_long = 2;
+const PROG_LOAD: libc::c_long = 5;
+const OBJ_PIN: libc::c_long = 6;
+const OBJ_GET: libc::c_long = 7;
+const PROG_TEST_RUN: libc::c_long = 10;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
+const MAP_FREEZE: libc::c_long = 22;
+const LINK_CREATE: libc::c_long = 28;
+
+/// `BPF_PERF_EVENT`.
+const ATTACH_PERF_EVENT: u32 = 41;
+/// `BPF_TRACE_KPROBE_MULTI`.
+const ATTACH_KPROBE_MULTI: u32 = 42;
+
+/// Type of a program: how it is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Entry or return of functions, each with a probe of its own.
+    Kprobe,
+    /// Entry or return of many functions with one link.
+    KprobeMulti,
+    /// A raw tracepoint.
+    RawTracepoint,
+    /// Run by user space.
+    Syscall,
+}
+
+/// `BPF_MAP_CREATE`, up to `map_name`.
+#[repr(C)]
+#[derive(Default)]
+pub struct MapShape {
+    /// `enum bpf_map_type`.
+    pub map_type: u32,
+    /// Bytes of a key.
+    pub key_bytes: u32,
+    /// Bytes of a value.
+    pub value_bytes: u32,
+    /// Most elements.
+    pub entries: u32,
+    /// `BPF_F_*`.
+    pub flags: u32,
+    /// Descriptor; maps of maps only.
+    pub inner_map: u32,
+    /// Only with its flag.
+    pub numa_node: u32,
+    /// See [`short_name`].
+    pub name: [u8; 16],
+}
+
+/// Makes a map.
+pub fn map_create(shape: &mut MapShape) -> io::Result<OwnedFd> {
+    // SAFETY: a whole structure of plain numbers.
+    owned(unsafe { bpf(MAP_CREATE, shape) }?)
+}
+
+#[repr(C)]
+struct Element {
+    map: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Sets an element; key and value must be as long as the map's.
+pub fn map_update(map: BorrowedFd, key: &[u8], value: &[u8]) -> io::Result<()> {
+    let (key, value) = (key.as_ptr() as u64, value.as_ptr() as u64);
+    // SAFETY: the kernel reads key and value at the lengths of the map, which the callers keep.
+    unsafe { bpf(MAP_UPDATE_ELEM, &mut Element { map: raw(map), key, value, flags: 0 }) }.map(drop)
+}
+
+/// Reads a word out of an array of words.
+pub fn array_word(map: BorrowedFd, index: u32) -> io::Result<u64> {
+    let mut word = 0_u64;
+    let (key, value) = (&raw const index as u64, &raw mut word as u64);
+    // SAFETY: the kernel reads a `u32` and writes a `u64`, the key and value of such an array.
+    unsafe { bpf(MAP_LOOKUP_ELEM, &mut Element { map: raw(map), key, value, flags: 0 }) }?;
+    Ok(word)
+}
+
+/// From now on user space cannot write to the map.
+pub fn map_freeze(map: BorrowedFd) -> io::Result<()> {
+    // SAFETY: one descriptor.
+    unsafe { bpf(MAP_FREEZE, &mut raw(map)) }.map(drop)
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ProgLoad {
+    kind: u32,
+    instructions: u32,
+    code: u64,
+    license: u64,
+    log_level: u32,
+    log_bytes: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach_type: u32,
+}
+
+/// Loads a program; `code` is whole instructions, 8 bytes each. `log` takes what the verifier says, if it
+/// is not empty.
+pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut [u8]) -> io::Result<OwnedFd> {
+    const SLEEPABLE: u32 = 1 << 4;
+    let (number, attach_type, flags) = match kind {
+        Kind::Kprobe => (2, 0, 0),
+        Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0),
+        Kind::RawTracepoint => (17, 0, 0),
+        Kind::Syscall => (31, 0, SLEEPABLE),
+    };
+    let mut load = ProgLoad {
+        kind: number,
+        instructions: (code.len() / 8) as u32,
+        code: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        flags,
+        name: short_name(name),
+        attach_type,
+        ..ProgLoad::default()
+    };
+    if !log.is_empty() {
+        load.log_level = 1;
+        load.log_bytes = u32::try_from(log.len()).unwrap_or(u32::MAX);
+        load.log = log.as_mut_ptr() as u64;
+    }
+    // SAFETY: code, license and log are as long as said and outlive the call.
+    owned(unsafe { bpf(PROG_LOAD, &mut load) }?)
+}
+
+/// A kernel object's name: at most 15 bytes, then NUL.
+pub fn short_name(name: &str) -> [u8; 16] {
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().take(15).zip(name.bytes()) {
+        *to = if from.is_ascii_alphanumeric() { from } else { b'_' };
+    }
+    short
+}
+
+/// Runs a [`Kind::Syscall`] program with `context`, which it may change.
+pub fn prog_run<T: Copy>(program: BorrowedFd, context: &mut T) -> io::Result<i32> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Run {
+        program: u32,
+        result: i32,
+        data: [u64; 4],
+        context_bytes: u32,
+        context_out_bytes: u32,
+        context: u64,
+        context_out: u64,
+    }
+    let mut run = Run {
+        program: raw(program),
+        context_bytes: size_of::<T>() as u32,
+        context: &raw mut *context as u64,
+        ..Run::default()
+    };
+    // SAFETY: the context is as long as said and outlives the call; its type is plain bytes to all who use it.
+    unsafe { bpf(PROG_TEST_RUN, &mut run) }?;
+    Ok(run.result)
+}
+
+#[repr(C)]
+struct Path {
+    path: u64,
+    object: u32,
+    flags: u32,
+}
+
+/// Pins a link or map in bpffs.
+pub fn pin(object: BorrowedFd, path: &CStr) -> io::Result<()> {
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { bpf(OBJ_PIN, &mut Path { path: path.as_ptr() as u64, object: raw(object), flags: 0 }) }.map(drop)
+}
+
+/// Opens what is pinned.
+pub fn pinned(path: &CStr) -> io::Result<OwnedFd> {
+    // SAFETY: the path is a C string that outlives the call.
+    owned(unsafe { bpf(OBJ_GET, &mut Path { path: path.as_ptr() as u64, object: 0, flags: 0 }) }?)
+}
+
+/// `struct bpf_link_info` as words; what the kernel does not fill stays zero.
+pub fn link_info(link: BorrowedFd) -> io::Result<[u64; 8]> {
+    #[repr(C)]
+    struct Get {
+        object: u32,
+        bytes: u32,
+        info: u64,
+    }
+    let mut info = [0_u64; 8];
+    let bytes = size_of_val(&info) as u32;
+    // SAFETY: the kernel writes at most as much as said.
+    unsafe {
+        bpf(OBJ_GET_INFO_BY_FD, &mut Get { object: raw(link), bytes, info: info.as_mut_ptr() as u64 })
+    }?;
+    Ok(info)
+}
+
+/// `BPF_LINK_CREATE`: head, then either a cookie or a description of many functions.
+#[repr(C)]
+struct Link<T> {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    rest: T,
+}
+
+/// Which end of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// Its entry.
+    Entry,
+    /// Its return.
+    Return,
+}
+
+/// Attaches a [`Kind::Kprobe`] program to a symbol's entry or return.
+pub fn attach_kprobe(
+    program: BorrowedFd,
+    symbol: &CStr,
+    end: End,
+    pmu: u32,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    // `struct perf_event_attr` in words: 0 type and size, 1 config, 7 the symbol, 8 offset.
+    let mut attr = [0_u64; 9];
+    attr[0] = u64::from(pmu) | (size_of_val(&attr) as u64) << 32;
+    // Bit 0: `PERF_PROBE_CONFIG_IS_RETPROBE` (kernel/events/core.c).
+    attr[1] = u64::from(end == End::Return);
+    attr[7] = symbol.as_ptr() as u64;
+    const CLOEXEC: libc::c_ulong = 8;
+    // SAFETY: the attribute is as long as it says, and its symbol a C string that outlives the call.
+    let event = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, CLOEXEC) };
+    let event = if event < 0 { return Err(io::Error::last_os_error()) } else { owned(event)? };
+    let (program, target) = (raw(program), event.as_raw_fd() as u32);
+    // The link holds the event: its descriptor may go.
+    // SAFETY: a whole structure of plain numbers.
+    owned(unsafe {
+        bpf(
+            LINK_CREATE,
+            &mut Link { program, target, attach_type: ATTACH_PERF_EVENT, flags: 0, rest: cookie },
+        )
+    }?)
+}
+
+/// Attaches a [`Kind::KprobeMulti`] program to the entries or returns of the functions at these addresses;
+/// there is one cookie for each.
+pub fn attach_many(program: BorrowedFd, addresses: &[u64], cookies: &[u64], end: End) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Many {
+        flags: u32,
+        count: u32,
+        symbols: u64,
+        addresses: u64,
+        cookies: u64,
+    }
+    let rest = Many {
+        flags: u32::from(end == End::Return),
+        count: addresses.len().min(cookies.len()) as u32,
+        symbols: 0,
+        addresses: addresses.as_ptr() as u64,
+        cookies: cookies.as_ptr() as u64,
+    };
+    // SAFETY: both arrays have at least as many elements as said and outlive the call.
+    owned(unsafe {
+        bpf(
+            LINK_CREATE,
+            &mut Link { program: raw(program), target: 0, attach_type: ATTACH_KPROBE_MULTI, flags: 0, rest },
+        )
+    }?)
+}
+
+/// Attaches a [`Kind::RawTracepoint`] program to the tracepoint of this name.
+pub fn attach_raw_tracepoint(program: BorrowedFd, tracepoint: &CStr) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Open {
+        name: u64,
+        program: u32,
+        padding: u32,
+    }
+    // SAFETY: the name is a C string that outlives the call.
+    owned(unsafe {
+        bpf(
+            RAW_TRACEPOINT_OPEN,
+            &mut Open { name: tracepoint.as_ptr() as u64, program: raw(program), padding: 0 },
+        )
+    }?)
+}
+
+/// # Safety
+/// `attr` is what `command` wants, and what it points to is as the kernel will use it.
+unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
+    // SAFETY: by the contract above; the attribute is as long as said.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// A descriptor that a system call has just given.
+fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+    let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the callers were given it by the kernel, and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn raw(fd: BorrowedFd) -> u32 {
+    // A descriptor that is borrowed is open, so it is not negative.
+    fd.as_raw_fd() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short_name;
+
+    #[test]
+    fn names_are_cut_and_made_fit() {
+        assert_eq!(&short_name(".rodata.str1.1"), b"_rodata_str1_1\0\0");
+        assert_eq!(&short_name("a-name-that-is-too-long"), b"a_name_that_is_\0");
+    }
+}
