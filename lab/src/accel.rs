@@ -2,7 +2,7 @@
 
 use crate::cache::Cache;
 use crate::progress::Progress;
-use crate::qemu::{Accel, Machine};
+use crate::qemu::{Accel, Iommu, Machine};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -52,6 +52,8 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
         cpus: 1,
         nested: true,
         memory_bytes: 512 << 20,
+        iommu: Iommu::None,
+        device: false,
         kernel: kernel.into(),
         initrd: None,
         cmdline: "console=ttyS0 panic=-1".into(),

@@ -5,7 +5,7 @@ use crate::cache::Cache;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
 use crate::plan::{Fault, Guest, Luo, Plan, Workload};
-use crate::qemu::Accel;
+use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::reports::{self, Reported};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
@@ -74,6 +74,12 @@ pub struct LiveUpdate {
     /// Virtual CPUs
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
+    /// IOMMU of the virtual machine [default: none]
+    #[arg(long, value_enum)]
+    iommu: Option<Iommu>,
+    /// A PCI device to pass through; it needs an IOMMU, which is then intel's unless you choose another
+    #[arg(long, value_enum)]
+    device: Option<Device>,
     /// Stamp the incoming kernel's image, which splits the dark stretch
     #[arg(long)]
     stamp: bool,
@@ -111,8 +117,8 @@ pub struct LiveUpdate {
     #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
     append: String,
     /// Plant a fault: no-image, busy, freeze-fails, panic, hang, unpreserved, corrupted, no-flight-recorder,
-    /// rejected-flight-recorder; of the first guest: vmm-dies, missing-session, wrong-token, resized-memory,
-    /// stuck-vcpu, paused-early, no-kvm
+    /// rejected-flight-recorder, device-busy; of the first guest: vmm-dies, missing-session, wrong-token,
+    /// resized-memory, stuck-vcpu, paused-early, no-kvm
     #[arg(long, value_name = "NAME", value_parser = fault)]
     fault: Option<Fault>,
     /// What runs the guest; `auto` is KVM if a trial shows that it works, else emulation
@@ -121,6 +127,18 @@ pub struct LiveUpdate {
     /// Seconds of silence after which the guest is taken to hang
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
+}
+
+impl LiveUpdate {
+    fn iommu(&self) -> Iommu {
+        self.iommu.unwrap_or(if self.device.is_some() { Iommu::Intel } else { Iommu::None })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Device {
+    /// QEMU's teaching device: registers, DMA, an MSI
+    Edu,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -206,10 +224,11 @@ impl LiveUpdate {
             outgoing,
             incoming,
             plan,
-            append: append.into(),
+            append: [append, self.iommu().parameter()].join(" ").trim().into(),
             accel,
             cpus: self.cpus,
             memory_bytes: self.memory,
+            iommu: self.iommu(),
             timeout: Duration::from_secs(self.timeout),
             out,
         })
@@ -219,6 +238,12 @@ impl LiveUpdate {
 /// What the options alone say.
 fn plan(options: &LiveUpdate) -> Result<Plan> {
     let mut append = options.append.clone();
+    if options.fault == Some(Fault::DeviceBusy) && options.device.is_none() {
+        bail!(Usage("--fault device-busy needs --device edu"));
+    }
+    if options.device.is_some() && options.workload.is_some() {
+        bail!(Usage("--device is for the lab's own workload"));
+    }
     if options.fault == Some(Fault::RejectedFlightRecorder) {
         if options.cpus < 2 {
             bail!(Usage("--fault rejected-flight-recorder needs --cpus 2 or more"));
@@ -251,6 +276,7 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         append_incoming: append.trim().into(),
         fault: options.fault,
         deterministic: options.deterministic,
+        device: options.device.map(|Device::Edu| DEVICE_ADDRESS.into()),
         ..Plan::new(workload)
     })
 }
@@ -376,6 +402,7 @@ mod tests {
         assert_eq!(plan_of(&["--sessions", "3", "--file-size", "1K"]).unwrap().workload, Workload::Luo(luo));
         let rejected = ["--fault", "rejected-flight-recorder", "--append", "x=1"];
         assert_eq!(plan_of(&rejected).unwrap().append_incoming, "x=1 nr_cpus=1");
+        assert!(plan_of(&["--fault", "device-busy"]).unwrap_err().is::<Usage>());
         let error = plan_of(&[rejected.as_slice(), &["--cpus", "1"]].concat()).unwrap_err();
         assert!(error.is::<Usage>());
     }

@@ -15,6 +15,7 @@
 //! cache exec progress       used by all
 //! vmm                       a virtual machine inside it, whose guest says how long it was gone
 //! plan result mailbox       what host and guest tell each other
+//! device                    a PCI device in user space's hands, inside the guest
 //! ```
 pub mod accel;
 pub mod apt;
@@ -22,6 +23,7 @@ pub mod binaries;
 pub mod cache;
 pub mod cli;
 pub mod cpio;
+pub mod device;
 pub mod exec;
 pub mod guest;
 pub mod initramfs;

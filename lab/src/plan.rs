@@ -27,6 +27,9 @@ pub struct Plan {
     pub guests: Vec<Guest>,
     /// A planted fault, if this run is to fail.
     pub fault: Option<Fault>,
+    /// Address of the PCI device that is passed through, if one is.
+    #[serde(default)]
+    pub device: Option<String>,
 }
 
 impl Plan {
@@ -41,6 +44,7 @@ impl Plan {
             append_incoming: String::new(),
             guests: Vec::new(),
             fault: None,
+            device: None,
         }
     }
 
@@ -131,6 +135,8 @@ pub enum Fault {
     NoKvm,
     /// The flight recorder is left off the outgoing kernel's command line.
     NoFlightRecorder,
+    /// The device that is to be passed through is in another's hands under the incoming kernel.
+    DeviceBusy,
     /// The incoming kernel is given another flight recorder size, so that it rejects the ring.
     RejectedFlightRecorder,
 }

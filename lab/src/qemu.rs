@@ -20,6 +20,32 @@ pub enum Accel {
     Kvm,
 }
 
+/// The IOMMU of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Iommu {
+    /// Intel VT-d.
+    Intel,
+    /// AMD-Vi.
+    Amd,
+    /// There is none.
+    None,
+}
+
+impl Iommu {
+    /// What a kernel must be told to use it, or nothing: AMD's is on wherever there is one.
+    pub fn parameter(self) -> &'static str {
+        match self {
+            Self::Intel => "intel_iommu=on",
+            Self::Amd | Self::None => "",
+        }
+    }
+}
+
+/// The device that is passed through. It cannot be reset by itself, but the bus can that it has for its own.
+const DEVICE: [&str; 2] = ["pcie-root-port,id=port,addr=5", "edu,bus=port"];
+/// The address Linux gives it: the firmware numbers the buses, and there is no other behind a bridge.
+pub const DEVICE_ADDRESS: &str = "0000:01:00.0";
+
 /// A machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -31,6 +57,10 @@ pub struct Machine {
     pub nested: bool,
     /// Memory, bytes.
     pub memory_bytes: u64,
+    /// Its IOMMU.
+    pub iommu: Iommu,
+    /// Whether there is a device at [`DEVICE_ADDRESS`]: QEMU's edu.
+    pub device: bool,
     /// The outgoing kernel's image.
     pub kernel: PathBuf,
     /// Its initramfs, if any.
@@ -64,10 +94,20 @@ impl Machine {
         };
         let cpu = if self.nested { cpu.to_owned() } else { format!("{cpu},-svm,-vmx") };
         let mut arguments: Vec<OsString> =
-            ["-no-user-config", "-nodefaults", "-no-reboot", "-display", "none", "-M", "q35"]
-                .map(Into::into)
-                .into();
+            ["-no-user-config", "-nodefaults", "-no-reboot", "-display", "none"].map(Into::into).into();
         let mut option = |name: &str, value: &OsStr| arguments.extend([name.into(), value.into()]);
+        // Interrupts can be remapped only if QEMU itself has the IO-APIC.
+        let (chipset, iommu) = match self.iommu {
+            Iommu::None => ("q35", None),
+            Iommu::Intel => ("q35,kernel-irqchip=split", Some("intel-iommu,caching-mode=on,intremap=on")),
+            Iommu::Amd => ("q35,kernel-irqchip=split", Some("amd-iommu,intremap=on")),
+        };
+        option("-M", chipset.as_ref());
+        // Before every other device, which then stands behind it.
+        let device = if self.device { DEVICE.as_slice() } else { &[] };
+        for device in iommu.iter().chain(device) {
+            option("-device", device.as_ref());
+        }
         option("-accel", accel.as_ref());
         option("-cpu", cpu.as_ref());
         option("-smp", self.cpus.to_string().as_ref());
@@ -157,6 +197,8 @@ mod tests {
             cpus: 3,
             nested: false,
             memory_bytes: 2 << 30,
+            iommu: Iommu::Intel,
+            device: true,
             kernel: "/k".into(),
             initrd: Some("/i".into()),
             cmdline: "a=b c".into(),
@@ -177,5 +219,7 @@ mod tests {
         assert_eq!(value("-cpu"), "max,-svm,-vmx");
         assert!(value("-virtfs").ends_with("path=/x,,y"));
         assert!(!arguments.iter().any(|argument| argument.contains("kvm")));
+        let at = |device: &str| arguments.iter().position(|argument| argument.starts_with(device)).unwrap();
+        assert!(at("intel-iommu") < at("edu"));
     }
 }

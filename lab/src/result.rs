@@ -27,6 +27,24 @@ pub struct LabResult {
     pub outcome: Outcome,
     /// Why not, or empty.
     pub message: String,
+    /// The PCI device that was passed through, if one was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceResult>,
+}
+
+/// What became of the PCI device that was passed through.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceResult {
+    /// Its address, such as `0000:00:05.0`.
+    pub address: String,
+    /// What LUO said to preserving its files.
+    pub preserve: String,
+    /// Under the incoming kernel, it wrote what it had read.
+    pub dma_ok: bool,
+    /// Interrupts taken from it under the outgoing kernel.
+    pub irqs_before: u64,
+    /// Interrupts taken in all, both kernels together.
+    pub irqs_after: u64,
 }
 
 impl LabResult {
@@ -39,6 +57,7 @@ impl LabResult {
             guests: Vec::new(),
             outcome: Outcome::Failed,
             message: "the run has not ended".into(),
+            device: None,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::kernel::Kernel;
 use crate::mailbox::{self, MAILBOX_BYTES};
 use crate::plan::{Fault, Plan};
 use crate::progress::Progress;
-use crate::qemu::{Accel, Machine};
+use crate::qemu::{Accel, Iommu, Machine};
 use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
 use crate::watch::{Console, End, Event};
 use anyhow::{Context, Result};
@@ -58,6 +58,8 @@ pub struct Lab {
     pub cpus: u32,
     /// Memory, bytes.
     pub memory_bytes: u64,
+    /// Its IOMMU.
+    pub iommu: Iommu,
     /// A silence longer than this is a hang.
     pub timeout: Duration,
     /// Folder for the results.
@@ -106,6 +108,8 @@ impl Lab {
             cpus: self.cpus,
             nested: self.plan.fault != Some(Fault::NoKvm),
             memory_bytes: self.memory_bytes,
+            iommu: self.iommu,
+            device: self.plan.device.is_some(),
             kernel: self.outgoing.image.clone(),
             initrd: Some(share.join("initrd")),
             cmdline: cmdline(&self.plan, self.accel, &self.append),

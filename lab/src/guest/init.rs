@@ -5,9 +5,9 @@ use super::console::say;
 use super::exchange::Exchange;
 use super::fleet::{self, Fleet};
 use super::workload::{self, Held};
-use super::{RESTORE_COMMAND, mounts, process, results};
+use super::{RESTORE_COMMAND, device, mounts, process, results};
 use crate::plan::{Fault, Plan, Workload};
-use crate::result::{Command, LabResult, Outcome, Stage};
+use crate::result::{Command, DeviceResult, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
 use rustix::system::{RebootCommand, reboot, sethostname};
 use std::time::Duration;
@@ -80,7 +80,8 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
         run.command(load_command(plan))?;
         run.reached(Stage::Loaded);
     }
-    let _held = start_workload(run, plan)?;
+    let held = start_workload(run, plan)?;
+    run.result.device = held.as_ref().and_then(|held| held.device.clone());
     let mut fleet = Fleet::start(plan)?;
     fleet.preserve();
     run.reached(Stage::WorkloadReady);
@@ -154,6 +155,10 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
     run.result.guests = fleet::taken_over(before.as_ref().map_or(&[], |before| &before.guests));
     if let Some(before) = before {
         run.result.outgoing = before.outgoing;
+        run.result.device = before.device.map(|device| match device::after() {
+            None => device,
+            Some(more) => DeviceResult { dma_ok: true, irqs_after: device.irqs_before + more, ..device },
+        });
     }
     let ended = ended.and_then(|()| fleet::complain(&run.result.guests));
     Ok((run, ended))

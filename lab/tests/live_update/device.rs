@@ -1,0 +1,83 @@
+//! A PCI device passed through to user space, across the live update.
+
+use crate::run::{Run, lab, tree};
+use serde_json::Value;
+
+/// Where QEMU's edu device stands (`lab::qemu::DEVICE_ADDRESS`).
+const ADDRESS: &str = "0000:01:00.0";
+
+/// What is done for the device before its first interrupt, in order.
+const TAKEN: [&str; 15] = [
+    "vfio-probe",
+    "vfio-open",
+    "vfio-bind",
+    "iommufd-bind",
+    "iommu-claim",
+    "vfio-enable",
+    "pci-enable",
+    "pci-reset",
+    "pci-bus-reset",
+    "iommufd-map",
+    "vfio-attach",
+    "iommu-attach",
+    "iommu-map",
+    "vfio-mmap",
+    "irq-msi",
+];
+/// What is done as it is given up.
+const GIVEN_UP: [&str; 3] = ["vfio-close", "vfio-disable", "iommufd-detach"];
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_device_answers_after_the_live_update() {
+    check_device(&lab(&["--device", "edu"]));
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn full_a_device_behind_an_amd_iommu_answers_too() {
+    check_device(&lab(&["--device", "edu", "--iommu", "amd"]));
+}
+
+fn check_device(run: &Run) {
+    assert_eq!(run.exit_code, 0, "{run}");
+    run.check_complete();
+    let device = &run.result()["device"];
+    assert_eq!((&device["address"], &device["dma_ok"]), (&ADDRESS.into(), &true.into()), "{device}");
+    // One interrupt for each of two transfers, and then some more.
+    assert_eq!(device["irqs_before"], 2, "{device}");
+    assert!(device["irqs_after"].as_u64() > Some(2), "{device}");
+    // Linux 7.3 preserves neither file.
+    let refused = "vfio preserve refused: ENOENT, closed and reopened; \
+                   iommufd preserve refused: ENOENT, closed and reopened";
+    assert_eq!(device["preserve"], refused);
+
+    let brownout = run.report["brownout"].as_array().unwrap();
+    let spans: Vec<&Value> =
+        brownout.iter().flat_map(|span| std::iter::once(span).chain(tree(span))).collect();
+    let mut rest = spans.iter();
+    for name in TAKEN.iter().chain(&GIVEN_UP) {
+        assert!(rest.any(|span| span["name"] == *name), "no {name} in its place: {run}");
+    }
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn without_an_iommu_nothing_is_passed_through() {
+    let run = lab(&["--device", "edu", "--iommu", "none"]);
+    assert_eq!(run.exit_code, 1, "{run}");
+    let result = run.result();
+    let message = result["message"].as_str().unwrap();
+    assert!(message.contains(ADDRESS) && message.contains("no IOMMU stands before it"), "{message}");
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_device_in_another_process_is_busy() {
+    let run = lab(&["--device", "edu", "--fault", "device-busy"]);
+    assert_eq!(run.exit_code, 1, "{run}");
+    let result = run.result();
+    let message = result["message"].as_str().unwrap();
+    assert!(message.contains(&format!("PCI device {ADDRESS}: the device is busy")), "{message}");
+    assert_eq!(result["device"]["dma_ok"], false, "{run}");
+}
