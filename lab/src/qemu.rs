@@ -42,7 +42,7 @@ impl Iommu {
 }
 
 /// The device that is passed through. It cannot be reset by itself, but the bus can that it has for its own.
-const DEVICE: [&str; 2] = ["pcie-root-port,id=port,addr=5", "edu,bus=port"];
+const DEVICE: [&str; 2] = ["pcie-root-port,id=port0,addr=5", "edu,bus=port0"];
 /// The address Linux gives it: the firmware numbers the buses, and there is no other behind a bridge.
 pub const DEVICE_ADDRESS: &str = "0000:01:00.0";
 

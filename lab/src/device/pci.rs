@@ -34,7 +34,7 @@ impl PciDevice {
         let address = &self.address;
         ensure!(
             self.folder.join("iommu_group").exists(),
-            "{address} cannot be passed through: no IOMMU stands before it. The machine needs one \
+            "it cannot be passed through: no IOMMU stands before it. The machine needs one \
              (`cargo lab --iommu intel`), and the kernel CONFIG_INTEL_IOMMU or CONFIG_AMD_IOMMU"
         );
         if self.driver().as_deref() == Some(DRIVER) {
