@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-/// Runs kept under `runs/`; older ones are removed.
+/// Runs kept under `runs/`, and series under `bench/`; older ones are removed.
 const RUNS_KEPT: usize = 20;
 /// Temporary folders older than this belong to runs that were killed.
 const STALE: Duration = Duration::from_secs(24 * 3600);
@@ -101,11 +101,27 @@ impl Cache {
         fs::create_dir(&run).with_context(|| format!("cannot create {}", run.display()))?;
         let mut names: Vec<PathBuf> = entries(&runs).collect();
         names.sort();
-        for old in names.iter().rev().skip(RUNS_KEPT) {
-            fs::remove_dir_all(old)
-                .with_context(|| format!("cannot remove the old run {}", old.display()))?;
-        }
+        remove_but_last(&names)?;
         Ok(run)
+    }
+
+    /// The folder `name` of `kind`, new or not; of all that kind, those used longest ago beyond 20 are removed.
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn newest_of(&self, kind: &str, name: &str) -> Result<PathBuf> {
+        let folder = self.dir(format!("{kind}/{name}"))?;
+        let mut others: Vec<(SystemTime, PathBuf)> = entries(&self.path(kind))
+            .filter(|path| *path != folder)
+            .map(|path| {
+                let used = path.metadata().and_then(|meta| meta.modified());
+                (used.unwrap_or(SystemTime::UNIX_EPOCH), path)
+            })
+            .collect();
+        others.sort();
+        let paths: Vec<PathBuf> = others.into_iter().map(|(_, path)| path).chain([folder.clone()]).collect();
+        remove_but_last(&paths)?;
+        Ok(folder)
     }
 
     /// Best effort: what cannot be removed now is tried again by the next run.
@@ -117,6 +133,14 @@ impl Cache {
             }
         }
     }
+}
+
+/// Removes all but the last [`RUNS_KEPT`].
+fn remove_but_last(folders: &[PathBuf]) -> Result<()> {
+    for old in folders.iter().rev().skip(RUNS_KEPT) {
+        fs::remove_dir_all(old).with_context(|| format!("cannot remove the old {}", old.display()))?;
+    }
+    Ok(())
 }
 
 fn entries(dir: &Path) -> impl Iterator<Item = PathBuf> {

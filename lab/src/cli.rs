@@ -9,7 +9,7 @@ use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::reports::{self, Reported};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
-use crate::{accel, initramfs, packages, selftest};
+use crate::{accel, bench, initramfs, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::fs;
@@ -23,8 +23,10 @@ use std::time::Duration;
 /// Without options: the newest kernel source of the machine's own Debian mirror is built (once, some minutes)
 /// and a live update from that kernel to itself is run, with memfds preserved across it.
 #[derive(Debug, Parser)]
-#[command(name = "cargo lab", version)]
+#[command(name = "cargo lab", version, args_conflicts_with_subcommands = true)]
 struct Options {
+    #[command(subcommand)]
+    command: Option<Subcommand>,
     /// Kernel image (bzImage) for both sides
     #[arg(long, value_name = "IMAGE", conflicts_with_all = ["kernel_src", "from", "to"])]
     kernel: Option<PathBuf>,
@@ -63,6 +65,11 @@ struct Options {
     /// Keep the folder shared with the guest, as `share` beside the results
     #[arg(long)]
     keep: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Subcommand {
+    Bench(Box<bench::Options>),
 }
 
 /// What a live update is like, whatever kernels it is between.
@@ -150,9 +157,13 @@ enum AccelChoice {
 
 /// Runs the command line. Exit codes: 0 all live updates came through, 1 error, 2 usage or missing packages.
 pub fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    let options = Options::parse();
+    let ended = match &options.command {
+        None => run(&options).map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Some(Subcommand::Bench(options)) => bench::main(options),
+    };
+    match ended {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("lab: {error:#}");
             let usage = error.chain().any(|cause| cause.is::<packages::Missing>() || cause.is::<Usage>());
@@ -197,6 +208,11 @@ impl LiveUpdate {
     pub fn check(&self) -> Result<()> {
         plan(self)?;
         packages::require("the virtual machine", packages::QEMU)
+    }
+
+    /// Whether time is a function of the instructions executed.
+    pub fn is_deterministic(&self) -> bool {
+        self.deterministic
     }
 
     /// Everything for live updates from the first kernel to the second, both with `append` on their command lines.

@@ -3,6 +3,7 @@
 use crate::apt::{Apt, SourcePackage};
 use crate::cache::Cache;
 use crate::exec;
+use crate::fingerprint::fingerprint;
 use crate::kernel_build::{self, DRIVER, FRAGMENT};
 use crate::kernel_config::KernelConfig;
 use crate::packages;
@@ -305,16 +306,6 @@ fn key(package: &SourcePackage, config: &KernelConfig) -> String {
     let own = config.over(FRAGMENT);
     let parts = [package.version.as_bytes(), own.as_bytes(), DRIVER.as_bytes(), &[RECIPE]];
     format!("{}-{}", file_name(package), fingerprint(&parts))
-}
-
-/// FNV-1a, 64 bits: names files, guards nothing.
-fn fingerprint(parts: &[&[u8]]) -> String {
-    // The separator keeps ("ab", "c") and ("a", "bc") apart.
-    let bytes = parts.iter().flat_map(|part| part.iter().copied().chain([0xff]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }
 
 #[cfg(test)]

@@ -12,19 +12,22 @@
 //! cpio initramfs            what both kernels boot into
 //! accel qemu watch          the virtual machine, and what its console says
 //! run reports               one live update and its results
-//! cache exec progress       used by all
+//! bench                     a series of them, for two builds
+//! cache exec fingerprint progress   used by all
 //! vmm                       a virtual machine inside it, whose guest says how long it was gone
 //! plan result mailbox       what host and guest tell each other
 //! device                    a PCI device in user space's hands, inside the guest
 //! ```
 pub mod accel;
 pub mod apt;
+pub mod bench;
 pub mod binaries;
 pub mod cache;
 pub mod cli;
 pub mod cpio;
 pub mod device;
 pub mod exec;
+pub mod fingerprint;
 pub mod guest;
 pub mod initramfs;
 pub mod kernel;
