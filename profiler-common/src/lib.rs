@@ -8,3 +8,4 @@
 
 pub mod ask;
 pub mod record;
+pub mod vcpu;

@@ -61,10 +61,7 @@ impl<'a> Record<'a> {
             let mut word = || hex(fields.next()?);
             let (seq, ip, args) = (word()?, word()?, [word()?, word()?, word()?]);
             let (low, high) = (word()?, word()?);
-            let mut comm = [0; 16];
-            comm[..8].copy_from_slice(&low.to_le_bytes());
-            comm[8..].copy_from_slice(&high.to_le_bytes());
-            Some(Self::Enter { seq, ip, args, comm, name: fields.next()? })
+            Some(Self::Enter { seq, ip, args, comm: comm(low, high), name: fields.next()? })
         } else {
             let mut fields = line.strip_prefix('<')?.trim_end_matches(' ').split(' ');
             let mut word = || hex(fields.next()?);
@@ -81,7 +78,15 @@ impl<'a> Record<'a> {
     }
 }
 
-fn hex(field: &str) -> Option<u64> {
+/// A task's name out of the two words of a record.
+pub(crate) fn comm(low: u64, high: u64) -> [u8; 16] {
+    let mut comm = [0; 16];
+    comm[..8].copy_from_slice(&low.to_le_bytes());
+    comm[8..].copy_from_slice(&high.to_le_bytes());
+    comm
+}
+
+pub(crate) fn hex(field: &str) -> Option<u64> {
     // `from_str_radix` would take a sign.
     (!field.starts_with('+')).then(|| u64::from_str_radix(field, 16).ok()).flatten()
 }

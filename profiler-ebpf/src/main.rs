@@ -11,6 +11,7 @@
 
 mod ask;
 mod calls;
+mod kvm;
 mod record;
 
 /// Many of the helpers are for GPL-compatible programs.

@@ -19,12 +19,15 @@ pub fn next() -> u64 {
 /// Adds one to a counter and gives its value before.
 #[inline(always)]
 fn count(index: u32) -> u64 {
-    match COUNTERS.get_ptr_mut(index) {
-        // Not `Relaxed`: of that the BPF back end (LLVM 22) makes an add that gives nothing back.
-        // SAFETY: the map gives an aligned pointer to its own value, which lives as long as the map.
-        Some(value) => unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(value, 1) },
-        None => 0,
-    }
+    COUNTERS.get_ptr_mut(index).map_or(0, |value| add(value, 1))
+}
+
+/// Adds to a map's value and gives its value before.
+#[inline(always)]
+pub fn add(value: *mut u64, number: u64) -> u64 {
+    // Not `Relaxed`: of that the BPF back end (LLVM 22) makes an add that gives nothing back.
+    // SAFETY: a map gives an aligned pointer to its own value, which lives as long as the map.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(value, number) }
 }
 
 /// Writes one record as text into every trace instance that listens.

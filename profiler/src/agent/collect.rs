@@ -51,7 +51,8 @@ pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentErro
     let coverage = match loaded {
         Ok(Ok((probes, coverage))) => {
             misses = probes.missed();
-            Ok(Coverage { records: probes.finish(), ..coverage })
+            let refused_vcpu_events = probes.refused_vcpu_events();
+            Ok(Coverage { refused_vcpu_events, records: probes.finish(), ..coverage })
         }
         Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err("the loading thread died".to_owned()),

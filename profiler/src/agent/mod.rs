@@ -17,6 +17,7 @@ mod probes;
 mod state;
 mod ticks;
 mod tracefs;
+mod vcpus;
 
 pub use arm::{arm, disarm};
 pub use collect::{Collected, collect};

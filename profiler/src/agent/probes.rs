@@ -20,6 +20,7 @@ use super::{
     },
     missed,
     ticks::ticks,
+    vcpus,
 };
 use crate::{
     catalogue::{CATALOGUE, Probe, Way},
@@ -54,9 +55,12 @@ impl Probes {
     pub fn attach(side: Side) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
         let object = Object::prepare()?;
+        // First of all: guests do not wait for us.
+        let (states, links) = vcpus::attach(&object, side);
+        coverage.probes = states;
         let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();
-        let mut probes = Self { object, links: Vec::new(), symbols: Vec::new() };
+        let mut probes = Self { object, links, symbols: Vec::new() };
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (first, rest): (Vec<_>, Vec<_>) =
             wanted.partition(|wanted| side == Side::Outgoing || wanted.probe.urgent);
@@ -80,6 +84,11 @@ impl Probes {
         missed::of_links(self.links.iter().map(|(name, link)| (name.as_str(), link.as_fd())))
     }
 
+    /// Events of vCPUs that found no room in the programs' maps.
+    pub fn refused_vcpu_events(&self) -> Option<u64> {
+        vcpus::refused(&self.object)
+    }
+
     /// Takes the probes out; gives the records begun and the records refused since loading.
     pub fn finish(self) -> Option<(u64, u64)> {
         drop(self.links);
@@ -94,6 +103,7 @@ impl Probes {
             match singly.attach(symbol, wanted) {
                 Ok(links) => {
                     self.links.extend(links);
+                    state.attached_tsc = Some(ticks());
                     state.symbol = Some(symbol.clone());
                     state.error = None;
                     break;
@@ -183,7 +193,8 @@ impl Wanted {
     }
 
     fn state(&self, method: &str) -> ProbeState {
-        ProbeState { probe: self.probe.name.clone(), symbol: None, method: method.to_owned(), error: None }
+        let (probe, method) = (self.probe.name.clone(), method.to_owned());
+        ProbeState { probe, symbol: None, method, attached_tsc: None, error: None }
     }
 }
 
@@ -197,8 +208,7 @@ struct Singly {
 impl Singly {
     fn new(object: &Object) -> Result<Self, BpfError> {
         let (enter, exit) = (object.load("enter", Kind::Kprobe)?, object.load("exit", Kind::Kprobe)?);
-        let number = |text: String| text.trim().parse().map_err(io::Error::other);
-        Ok(Self { enter, exit, pmu: fs::read_to_string(KPROBE_PMU).and_then(number) })
+        Ok(Self { enter, exit, pmu: kprobe_pmu() })
     }
 
     /// Attaches to one symbol: both ends or none.
@@ -239,6 +249,11 @@ fn many(
 enum ManyError {
     Program(#[from] BpfError),
     Attach(#[from] io::Error),
+}
+
+/// Number of the kernel's kprobe events.
+pub fn kprobe_pmu() -> io::Result<u32> {
+    fs::read_to_string(KPROBE_PMU)?.trim().parse().map_err(io::Error::other)
 }
 
 fn c_string(bytes: &[u8]) -> io::Result<CString> {

@@ -71,6 +71,8 @@ pub enum Way {
     Call,
     /// eBPF at entry only: it does not return, or its return tells nothing.
     Enter,
+    /// A program of its own on a tracepoint; here for its name alone.
+    Tracepoint,
     /// `kprobe_event=` on the incoming kernel's command line, entry and return.
     BootCall,
     /// `ftrace_filter=` on the incoming kernel's command line.

@@ -207,6 +207,9 @@ pub struct Coverage {
     pub program_stats: Option<(u64, u64)>,
     /// Records begun and records refused by `bpf_trace_vprintk`, once all probes were out.
     pub records: Option<(u64, u64)>,
+    /// KVM entries and exits of vCPUs that the programs had no room for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_vcpu_events: Option<u64>,
 }
 
 /// One probe.
@@ -216,8 +219,11 @@ pub struct ProbeState {
     pub probe: String,
     /// Symbol that was taken, of the alternatives.
     pub symbol: Option<String>,
-    /// `kprobe`, `boot-kprobe`, `boot-function`, `boot-event`.
+    /// `kprobe`, `tracepoint`, `boot-kprobe`, `boot-function`, `boot-event`.
     pub method: String,
+    /// TSC once it was attached, ticks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached_tsc: Option<u64>,
     /// Why it could not be attached; `None` if it was.
     pub error: Option<String>,
 }

@@ -32,6 +32,8 @@ pub enum Kind {
     Kprobe,
     /// Entry or return of many functions with one link.
     KprobeMulti,
+    /// A trace event, with its record as context.
+    Tracepoint,
     /// A raw tracepoint.
     RawTracepoint,
     /// Run by user space.
@@ -120,6 +122,7 @@ pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut 
     let (number, attach_type, flags) = match kind {
         Kind::Kprobe => (2, 0, 0),
         Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0),
+        Kind::Tracepoint => (5, 0, 0),
         Kind::RawTracepoint => (17, 0, 0),
         Kind::Syscall => (31, 0, SLEEPABLE),
     };
@@ -244,12 +247,20 @@ pub fn attach_kprobe(
     // Bit 0: `PERF_PROBE_CONFIG_IS_RETPROBE` (kernel/events/core.c).
     attr[1] = u64::from(end == End::Return);
     attr[7] = symbol.as_ptr() as u64;
+    attach_event(program, perf_event(&attr)?, cookie)
+}
+
+/// `perf_event_open(2)`, of all tasks, on CPU 0. What the attribute points to must outlive the call.
+fn perf_event(attr: &[u64; 9]) -> io::Result<OwnedFd> {
     const CLOEXEC: libc::c_ulong = 8;
-    // SAFETY: the attribute is as long as it says, and its symbol a C string that outlives the call.
+    // SAFETY: the attribute is as long as it says; its pointers, if any, are the callers' to keep.
     let event = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, CLOEXEC) };
-    let event = if event < 0 { return Err(io::Error::last_os_error()) } else { owned(event)? };
+    if event < 0 { Err(io::Error::last_os_error()) } else { owned(event) }
+}
+
+/// The link holds the event: its descriptor may go.
+fn attach_event(program: BorrowedFd, event: OwnedFd, cookie: u64) -> io::Result<OwnedFd> {
     let (program, target) = (raw(program), event.as_raw_fd() as u32);
-    // The link holds the event: its descriptor may go.
     // SAFETY: a whole structure of plain numbers.
     owned(unsafe {
         bpf(
@@ -257,6 +268,17 @@ pub fn attach_kprobe(
             &mut Link { program, target, attach_type: ATTACH_PERF_EVENT, flags: 0, rest: cookie },
         )
     }?)
+}
+
+/// Attaches a [`Kind::Tracepoint`] program to the trace event with this id, on all CPUs: the kernel runs it
+/// whichever CPU's event it hangs on (`perf_trace_run_bpf_submit`, kernel/events/core.c).
+pub fn attach_tracepoint(program: BorrowedFd, id: u32) -> io::Result<OwnedFd> {
+    const PERF_TYPE_TRACEPOINT: u32 = 2;
+    // `struct perf_event_attr` in words: 0 type and size, 1 config.
+    let mut attr = [0_u64; 9];
+    attr[0] = u64::from(PERF_TYPE_TRACEPOINT) | (size_of_val(&attr) as u64) << 32;
+    attr[1] = u64::from(id);
+    attach_event(program, perf_event(&attr)?, 0)
 }
 
 /// Attaches a [`Kind::KprobeMulti`] program to the entries or returns of the functions at these addresses;

@@ -1,0 +1,170 @@
+//! vCPUs: the last exit of each in the outgoing kernel, its first entry in the incoming one.
+//!
+//! Exits are too frequent to be written: each vCPU has a seat that keeps its last one, and the seats are
+//! written out at `machine_kexec`, when no vCPU can run any more.
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_current_comm},
+    macros::{kprobe, map, tracepoint},
+    maps::{Array, HashMap},
+    programs::{ProbeContext, TracePointContext},
+};
+use profiler_common::vcpu::{self, VcpuId};
+
+use crate::record::{add, emit, next};
+
+/// What is kept of one vCPU; times are `CLOCK_MONOTONIC`, nanoseconds.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Seat {
+    /// `VcpuId::word`.
+    id: u64,
+    /// Outgoing: its last exit. Incoming: its last entry.
+    at_ns: u64,
+    /// Exits.
+    exits: u64,
+    /// Name of its thread.
+    comm: [u64; 2],
+}
+
+/// Seats by number.
+#[map]
+static KVM_SEATS: Array<Seat> = Array::with_max_entries(vcpu::SEATS, 0);
+
+/// Number of a vCPU's seat, by `VcpuId::word`.
+#[map]
+static KVM_VCPUS: HashMap<u64, u32> = HashMap::with_max_entries(vcpu::SEATS, 0);
+
+/// Seats taken, and events that found none (`profiler_common::vcpu`).
+#[map]
+static KVM_COUNTERS: Array<u64> = Array::with_max_entries(vcpu::COUNTERS, 0);
+
+/// Where the tracepoints' records hold what we need: user space reads it off this kernel's formats.
+#[map]
+static KVM_FIELDS: Array<u32> = Array::with_max_entries(vcpu::FIELDS, 0);
+
+/// Outgoing, at `kvm:kvm_exit`: keeps it.
+#[tracepoint]
+pub fn vcpu_exit(ctx: TracePointContext) -> u32 {
+    if let Some(id) = vcpu(&ctx, vcpu::EXIT_VCPU)
+        && let Some((seat, _)) = seat(id)
+    {
+        // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
+        unsafe {
+            (*seat).at_ns = bpf_ktime_get_ns();
+            (*seat).exits += 1;
+        }
+    }
+    0
+}
+
+/// Outgoing, at `machine_kexec`: writes the seats out.
+#[kprobe]
+pub fn vcpu_flush(_ctx: ProbeContext) -> u32 {
+    let wanted = counter(vcpu::SEATED);
+    let taken = if wanted > u64::from(vcpu::SEATS) { vcpu::SEATS } else { wanted as u32 };
+    for index in 0..vcpu::SEATS {
+        if index >= taken {
+            break;
+        }
+        if let Some(seat) = KVM_SEATS.get(index) {
+            let [low, high] = seat.comm;
+            // SAFETY: the helper has no preconditions.
+            let now_ns = unsafe { bpf_ktime_get_ns() };
+            emit(&vcpu::LAST_EXIT_FORMAT, &[next(), seat.id, seat.at_ns, now_ns, seat.exits, low, high]);
+        }
+    }
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    emit(&vcpu::FLUSHED_FORMAT, &[next(), u64::from(taken), counter(vcpu::REFUSED), now_ns]);
+    0
+}
+
+/// Incoming, at `kvm:kvm_entry`: writes the first one of each vCPU.
+#[tracepoint]
+pub fn vcpu_entry(ctx: TracePointContext) -> u32 {
+    if let Some(id) = vcpu(&ctx, vcpu::ENTRY_VCPU)
+        && let Some((seat, new)) = seat(id)
+    {
+        // SAFETY: the helper has no preconditions.
+        let now_ns = unsafe { bpf_ktime_get_ns() };
+        // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
+        let [low, high] = unsafe {
+            (*seat).at_ns = now_ns;
+            (*seat).comm
+        };
+        if new {
+            emit(&vcpu::FIRST_ENTRY_FORMAT, &[next(), id, now_ns, low, high]);
+        }
+    }
+    0
+}
+
+/// Incoming, at `kvm:kvm_exit`: writes the first stays of each vCPU.
+#[tracepoint]
+pub fn vcpu_stay(ctx: TracePointContext) -> u32 {
+    if let Some(id) = vcpu(&ctx, vcpu::EXIT_VCPU)
+        && let Some((seat, _)) = seat(id)
+    {
+        // SAFETY: as in `vcpu_exit`.
+        let (entry_ns, stays) = unsafe {
+            let stays = (*seat).exits;
+            (*seat).exits = stays + 1;
+            ((*seat).at_ns, stays)
+        };
+        if stays < vcpu::STAYS {
+            // SAFETY: the helper has no preconditions.
+            let now_ns = unsafe { bpf_ktime_get_ns() };
+            let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);
+            emit(&vcpu::STAY_FORMAT, &[next(), id, entry_ns, now_ns, u64::from(reason)]);
+        }
+    }
+    0
+}
+
+/// The vCPU that a record is about.
+#[inline(always)]
+fn vcpu(ctx: &TracePointContext, field_index: u32) -> Option<u64> {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    Some(VcpuId { pid, vcpu: field(ctx, field_index)? }.word())
+}
+
+/// A 32-bit field of the tracepoint's record.
+#[inline(always)]
+fn field(ctx: &TracePointContext, index: u32) -> Option<u32> {
+    /// Larger than any of these records; a bound that the verifier can see.
+    const RECORD_BYTES: u32 = 256;
+    let offset = *KVM_FIELDS.get(index)? % RECORD_BYTES;
+    // SAFETY: the helper checks what it reads.
+    unsafe { ctx.read_at::<u32>(offset as usize) }.ok()
+}
+
+/// The seat of a vCPU, and whether it has just been taken; `None` if all are.
+#[inline(always)]
+fn seat(id: u64) -> Option<(*mut Seat, bool)> {
+    // SAFETY: a seat's number is written once, before anybody can find it.
+    if let Some(index) = unsafe { KVM_VCPUS.get(&id) } {
+        return Some((KVM_SEATS.get_ptr_mut(*index)?, false));
+    }
+    let index = KVM_COUNTERS.get_ptr_mut(vcpu::SEATED).map_or(u64::MAX, |seated| add(seated, 1));
+    let seat = if index < u64::from(vcpu::SEATS) { KVM_SEATS.get_ptr_mut(index as u32) } else { None };
+    let known = seat.is_some() && KVM_VCPUS.insert(&id, &(index as u32), u64::from(BPF_NOEXIST)).is_ok();
+    let Some(seat) = seat.filter(|_| known) else {
+        if let Some(refused) = KVM_COUNTERS.get_ptr_mut(vcpu::REFUSED) {
+            add(refused, 1);
+        }
+        return None;
+    };
+    // SAFETY: a seat lives as long as its map; the buffer is as long as said.
+    unsafe {
+        (*seat).id = id;
+        bpf_get_current_comm((&raw mut (*seat).comm).cast(), 16);
+    }
+    Some((seat, true))
+}
+
+#[inline(always)]
+fn counter(index: u32) -> u64 {
+    KVM_COUNTERS.get(index).copied().unwrap_or(0)
+}

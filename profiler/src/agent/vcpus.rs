@@ -1,0 +1,120 @@
+//! Attaches the vCPU programs to KVM's tracepoints.
+
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use profiler_common::vcpu;
+
+use super::{
+    bpf::{
+        Object,
+        sys::{self, End, Kind},
+    },
+    probes::kprobe_pmu,
+    ticks::ticks,
+    tracefs::Instance,
+};
+use crate::{
+    evidence::format::EventFormat,
+    recording::{Side, frame::ProbeState},
+};
+
+/// A program on a tracepoint: catalogue name, program, event.
+type Hook = (&'static str, &'static str, &'static str);
+
+const OUTGOING: [Hook; 1] = [("vcpu-exit", "vcpu_exit", "kvm_exit")];
+/// Exits first: an exit without its entry tells that the entry was missed.
+const INCOMING: [Hook; 2] =
+    [("vcpu-exit", "vcpu_stay", "kvm_exit"), ("vcpu-entry", "vcpu_entry", "kvm_entry")];
+
+/// The last function of the outgoing kernel that can be probed (arch/x86/kernel/machine_kexec_64.c,
+/// Linux 7.3): the other CPUs are stopped, no vCPU can run any more.
+const FLUSH_AT: &std::ffi::CStr = c"machine_kexec";
+
+/// Loads and attaches what `side` needs. What cannot be attached is an entry in the coverage, not an
+/// error: a host may have no KVM.
+pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, OwnedFd)>) {
+    let hooks = match side {
+        Side::Outgoing => OUTGOING.as_slice(),
+        Side::Incoming => INCOMING.as_slice(),
+    };
+    let (mut states, mut links) = (Vec::new(), Vec::new());
+    let mut take = |probe: &str, symbol: &str, method: &str, attached: Result<OwnedFd, String>| {
+        let (link, error) = match attached {
+            Ok(link) => (Some(link), None),
+            Err(error) => (None, Some(error)),
+        };
+        states.push(ProbeState {
+            probe: probe.to_owned(),
+            symbol: link.is_some().then(|| symbol.to_owned()),
+            method: method.to_owned(),
+            attached_tsc: link.is_some().then(ticks),
+            error,
+        });
+        links.extend(link.map(|link| (probe.to_owned(), link)));
+    };
+    let ready = fields(object);
+    for (probe, program, event) in hooks {
+        let attached = ready.clone().and_then(|()| tracepoint(object, program, event));
+        take(probe, &format!("kvm:{event}"), "tracepoint", attached);
+    }
+    if side == Side::Outgoing {
+        let attached = ready.and_then(|()| flush(object));
+        take("vcpu-flush", &FLUSH_AT.to_string_lossy(), "kprobe", attached);
+    }
+    (states, links)
+}
+
+/// Events of vCPUs that found no seat.
+pub fn refused(object: &Object) -> Option<u64> {
+    sys::array_word(object.map("KVM_COUNTERS").ok()?, vcpu::REFUSED).ok()
+}
+
+/// Tells the programs where this kernel's records hold their fields.
+fn fields(object: &Object) -> Result<(), String> {
+    let global = Instance::global().map_err(|error| error.to_string())?;
+    let format = |event: &str| {
+        let text = read(&global, &format!("events/kvm/{event}/format"))?;
+        EventFormat::parse(&text).map_err(|error| error.to_string())
+    };
+    let (exit, entry) = (format("kvm_exit")?, format("kvm_entry")?);
+    let map = object.map("KVM_FIELDS").map_err(|error| error.to_string())?;
+    for (index, format, name) in [
+        (vcpu::EXIT_VCPU, &exit, "vcpu_id"),
+        (vcpu::EXIT_REASON, &exit, "exit_reason"),
+        (vcpu::ENTRY_VCPU, &entry, "vcpu_id"),
+    ] {
+        let field = format.field(name).filter(|field| field.size == 4);
+        let field = field.ok_or_else(|| format!("kvm:{} has no field {name} of 4 bytes", format.name))?;
+        let offset = u32::try_from(field.offset).map_err(|error| error.to_string())?;
+        let set = sys::map_update(map, &index.to_ne_bytes(), &offset.to_ne_bytes());
+        set.map_err(|error| format!("eBPF map KVM_FIELDS: {error}"))?;
+    }
+    Ok(())
+}
+
+fn tracepoint(object: &Object, program: &'static str, event: &str) -> Result<OwnedFd, String> {
+    let id =
+        read(&Instance::global().map_err(|error| error.to_string())?, &format!("events/kvm/{event}/id"))?;
+    let id = id.trim().parse().map_err(|_| format!("events/kvm/{event}/id is {id:?}, not a number"))?;
+    let program = object.load(program, Kind::Tracepoint).map_err(|error| error.to_string())?;
+    sys::attach_tracepoint(program.as_fd(), id).map_err(|error| error.to_string())
+}
+
+fn flush(object: &Object) -> Result<OwnedFd, String> {
+    let program = object.load("vcpu_flush", Kind::Kprobe).map_err(|error| error.to_string())?;
+    let attach = |pmu| sys::attach_kprobe(program.as_fd(), FLUSH_AT, End::Entry, pmu, 0);
+    kprobe_pmu().and_then(attach).map_err(|error| error.to_string())
+}
+
+/// Without `CONFIG_KVM`, or before its module is loaded, the file does not exist.
+fn read(global: &Instance, file: &str) -> Result<String, String> {
+    let path = global.path(file);
+    let explain = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => format!("No such file: {} (load the kvm module first)", path.display()),
+        _ => format!("{}: {error}", path.display()),
+    };
+    fs::read_to_string(&path).map_err(explain)
+}
