@@ -24,6 +24,8 @@ struct Seat {
     at_ns: u64,
     /// Exits.
     exits: u64,
+    /// Reason of the last exit, as the hardware tells it.
+    reason: u64,
     /// Name of its thread.
     comm: [u64; 2],
 }
@@ -47,13 +49,18 @@ static KVM_FIELDS: Array<u32> = Array::with_max_entries(vcpu::FIELDS, 0);
 /// Outgoing, at `kvm:kvm_exit`: keeps it.
 #[tracepoint]
 pub fn vcpu_exit(ctx: TracePointContext) -> u32 {
+    // Before anything else: this is the exit.
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
     if let Some(id) = vcpu(&ctx, vcpu::EXIT_VCPU)
         && let Some((seat, _)) = seat(id)
     {
+        let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);
         // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
         unsafe {
-            (*seat).at_ns = bpf_ktime_get_ns();
+            (*seat).at_ns = now_ns;
             (*seat).exits += 1;
+            (*seat).reason = u64::from(reason);
         }
     }
     0
@@ -72,7 +79,10 @@ pub fn vcpu_flush(_ctx: ProbeContext) -> u32 {
             let [low, high] = seat.comm;
             // SAFETY: the helper has no preconditions.
             let now_ns = unsafe { bpf_ktime_get_ns() };
-            emit(&vcpu::LAST_EXIT_FORMAT, &[next(), seat.id, seat.at_ns, now_ns, seat.exits, low, high]);
+            emit(
+                &vcpu::LAST_EXIT_FORMAT,
+                &[next(), seat.id, seat.at_ns, now_ns, seat.exits, seat.reason, low, high],
+            );
         }
     }
     // SAFETY: the helper has no preconditions.
@@ -104,6 +114,8 @@ pub fn vcpu_entry(ctx: TracePointContext) -> u32 {
 /// Incoming, at `kvm:kvm_exit`: writes the first stays of each vCPU.
 #[tracepoint]
 pub fn vcpu_stay(ctx: TracePointContext) -> u32 {
+    // SAFETY: the helper has no preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
     if let Some(id) = vcpu(&ctx, vcpu::EXIT_VCPU)
         && let Some((seat, _)) = seat(id)
     {
@@ -114,8 +126,6 @@ pub fn vcpu_stay(ctx: TracePointContext) -> u32 {
             ((*seat).at_ns, stays)
         };
         if stays < vcpu::STAYS {
-            // SAFETY: the helper has no preconditions.
-            let now_ns = unsafe { bpf_ktime_get_ns() };
             let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);
             emit(&vcpu::STAY_FORMAT, &[next(), id, entry_ns, now_ns, u64::from(reason)]);
         }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rustix::time::ClockId;
+
 use super::{
     AgentError, anchors, identity, kmsg,
     probes::{self, Probes},
@@ -10,7 +12,7 @@ use super::{
     tracefs::{FLIGHT_RECORDER, Instance, Marker},
 };
 use crate::{
-    evidence::carrier::{self, AnchorLine},
+    evidence::carrier::{self, AnchorLine, MonotonicLine},
     recording::{
         Frame, Side,
         frame::{Body, Run},
@@ -22,6 +24,8 @@ pub const EVENT: &str = "bpf_trace/bpf_trace_printk";
 
 /// Anchors in one burst: the tightest of them bounds the clock.
 const ANCHORS: u32 = 32;
+/// Readings of `CLOCK_MONOTONIC` in one burst: likewise.
+const MONOTONIC_READINGS: u32 = 4;
 
 /// Arms probes and flight recorder, and begins the recording in `state`. Gives the run.
 pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
@@ -87,6 +91,11 @@ pub fn burst(marker: &mut Marker, burst: u32) -> Result<(), AgentError> {
         let line = AnchorLine { burst, seq, tsc_before: ticks(), previous_tsc_after, scale };
         marker.write(&line.to_string())?;
         previous_tsc_after = ticks();
+    }
+    for _ in 0..MONOTONIC_READINGS {
+        let before = ticks();
+        let monotonic_ns = anchors::nanoseconds(ClockId::Monotonic);
+        marker.write(&MonotonicLine { before, monotonic_ns, after: ticks() }.to_string())?;
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! ```text
 //! blackout:D:FRAME/FRAMES:CRC:I/N:CHUNK        part I of N of a frame's body, JSON
 //! blackout:A:BURST:SEQ:BEFORE:PREVIOUS[:MULT:SHIFT:ZERO]   clock anchor
+//! blackout:C:BEFORE:MONOTONIC:AFTER            CLOCK_MONOTONIC between two TSC readings
 //! blackout:M:{...}                             a VMM's mark (see [`super::mark`])
 //! ```
 //! TSC values and the CRC-32 (of the frame's whole JSON) are hexadecimal, all other numbers decimal.
@@ -27,6 +28,7 @@ const MAX_FRAMES: usize = 256;
 
 const DESCRIPTION: &str = "blackout:D:";
 const ANCHOR: &str = "blackout:A:";
+const MONOTONIC: &str = "blackout:C:";
 
 /// Why a description cannot be carried.
 #[derive(Debug, Error)]
@@ -207,6 +209,34 @@ impl fmt::Display for AnchorLine {
             None => Ok(()),
             Some(Scale { mult, shift, zero_ns }) => write!(f, ":{mult}:{shift}:{zero_ns}"),
         }
+    }
+}
+
+/// A reading of `CLOCK_MONOTONIC`, which is all that eBPF programs have, between two of the TSC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MonotonicLine {
+    /// TSC before it, ticks.
+    pub before: u64,
+    /// The clock, nanoseconds.
+    pub monotonic_ns: u64,
+    /// TSC after it, ticks.
+    pub after: u64,
+}
+
+impl MonotonicLine {
+    /// Reads a line of a trace; `None` if it is not such a reading.
+    pub fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.strip_prefix(MONOTONIC)?.split(':');
+        let mut next = || hex(fields.next()?);
+        let reading = Self { before: next()?, monotonic_ns: next()?, after: next()? };
+        fields.next().is_none().then_some(reading)
+    }
+}
+
+impl fmt::Display for MonotonicLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, monotonic_ns, after } = self;
+        write!(f, "{MONOTONIC}{before:x}:{monotonic_ns:x}:{after:x}")
     }
 }
 

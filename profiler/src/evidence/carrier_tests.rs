@@ -114,9 +114,16 @@ proptest! {
     }
 
     #[test]
+    fn monotonic_readings_round_trip(before: u64, monotonic_ns: u64, after: u64) {
+        let reading = MonotonicLine { before, monotonic_ns, after };
+        prop_assert_eq!(MonotonicLine::parse(&reading.to_string()), Some(reading));
+        prop_assert_eq!(MonotonicLine::parse(&format!("{reading}:0")), None);
+    }
+
+    #[test]
     fn any_line_is_a_value_or_nothing(line: String) {
-        for line in [line.clone(), format!("{DESCRIPTION}{line}"), format!("{ANCHOR}{line}")] {
-            let _ = (AnchorLine::parse(&line), assemble([line.as_str()]));
+        for line in [line.clone(), format!("{DESCRIPTION}{line}"), format!("{ANCHOR}{line}"), format!("{MONOTONIC}{line}")] {
+            let _ = (AnchorLine::parse(&line), MonotonicLine::parse(&line), assemble([line.as_str()]));
         }
     }
 }

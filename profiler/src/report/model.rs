@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue::Place;
 pub use crate::stitch::{Handover, Loss, ProbeLoss};
+pub use crate::timeline::{Identity, VmStatus};
 
 /// Value of [`Report::schema`].
 pub const SCHEMA: &str = "blackout.report/1";
@@ -207,36 +208,6 @@ pub struct Vm {
     pub incoming_pid: Option<u32>,
     /// Its vCPUs, by number.
     pub vcpus: Vec<Vcpu>,
-}
-
-/// What ties the two halves of a guest together, best first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Identity {
-    /// Its VMM's marks (`blackout mark --vm NAME`).
-    Mark,
-    /// The LUO session its VMM created, and retrieved.
-    Session,
-    /// The tokens of the files its VMM preserved, and retrieved.
-    Token,
-    /// It is the only guest of either kernel.
-    Only,
-    /// Nothing: it was seen in one kernel alone, and is named after its VMM's process.
-    Process,
-}
-
-/// How much of a guest's window is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum VmStatus {
-    /// Both ends.
-    Measured,
-    /// It may have run before anybody looked: its window is not longer than this.
-    Bounded,
-    /// It stopped, and was not seen to run again.
-    NotResumed,
-    /// It runs in the incoming kernel, but nobody saw it stop.
-    StopUnknown,
 }
 
 /// One vCPU.

@@ -20,6 +20,7 @@ pub fn write(out: &mut String, report: &Report) -> fmt::Result {
             VmStatus::Measured => "measured",
             VmStatus::Bounded => "AT MOST THIS",
             VmStatus::NotResumed => "NOT RESUMED",
+            VmStatus::ResumeUnknown => "RESUME UNKNOWN",
             VmStatus::StopUnknown => "STOP UNKNOWN",
         };
         let (length, error) = (known(vm.blackout_ns), known(vm.error_ns));

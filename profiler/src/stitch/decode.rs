@@ -1,5 +1,7 @@
 //! Trace events -> sightings, on whatever clock the buffer had.
 
+use profiler_common::vcpu::VcpuRecord;
+
 use super::{Half, Moment, Sighting, Source, What};
 use crate::{
     catalogue::{CATALOGUE, RETURN_SUFFIX},
@@ -17,6 +19,8 @@ pub struct Decoded {
     pub sightings: Vec<Sighting>,
     /// Sequence numbers of the probe records among them.
     pub seqs: Vec<u64>,
+    /// Records about vCPUs, with the moment they were written; in order of time.
+    pub vcpus: Vec<(VcpuRecord, Moment)>,
     /// Events about functions that have no name, or no probe.
     pub nameless: u64,
 }
@@ -30,6 +34,12 @@ pub fn sightings(side: Side, half: &Half, trace: &Trace, moment: impl Fn(u64) ->
             _ => None,
         };
         decoded.seqs.extend(record.as_ref().map(|record| record.seq));
+        if let (None, TraceKind::BpfPrintk { text }) = (&record, &event.event)
+            && let Some(vcpu) = VcpuRecord::parse(text)
+        {
+            decoded.seqs.push(vcpu.seq());
+            decoded.vcpus.push((vcpu, moment(event.ts)));
+        }
         let what = match record {
             Some(record) => probe_call(half, record),
             None => what(half, &event.event),

@@ -11,8 +11,12 @@ mod half;
 mod logs;
 mod loss;
 mod sighting;
+mod vcpus;
+
+use std::mem;
 
 use clocks::StampedLine;
+use profiler_common::vcpu::VcpuRecord;
 use thiserror::Error;
 
 use crate::{
@@ -35,6 +39,7 @@ pub use half::Half;
 pub use logs::Complaint;
 pub use loss::{Handover, Loss, ProbeLoss};
 pub use sighting::{Moment, Sighting, Source, What};
+pub use vcpus::{FirstEntry, LastExit, Stay, Vcpus};
 
 /// The recording cannot be made one timeline.
 #[derive(Debug, Error)]
@@ -61,6 +66,8 @@ pub struct Stitched<'a> {
     pub handover: Handover,
     /// Everything that was seen, in order of time.
     pub sightings: Vec<Sighting>,
+    /// What KVM's tracepoints told of vCPUs.
+    pub vcpus: Vcpus,
     /// Frequency of the axis.
     pub hz: Hz,
     /// Its uncertainty: how far the two kernels' calibrations differ, parts per 10^9.
@@ -97,6 +104,7 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     let handover = handover(&outgoing, &incoming, &flight, &state.sightings);
     state.boot(&incoming);
     let hz = state.frequency(&outgoing, &incoming)?;
+    state.vcpus(&flight, &incoming, hz);
     state.log(Side::Incoming, &incoming, hz);
     state.log(Side::Outgoing, &outgoing, hz);
     state.stamps(&incoming);
@@ -107,8 +115,8 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     }
     state.join(&outgoing, &incoming)?;
     state.notes.extend(outgoing.notes.iter().chain(&incoming.notes).cloned());
-    let Stitching { sightings, hz_error_ppb, complaints, loss, notes, .. } = state;
-    Ok(Stitched { outgoing, incoming, handover, sightings, hz, hz_error_ppb, complaints, loss, notes })
+    let Stitching { sightings, vcpus, hz_error_ppb, complaints, loss, notes, .. } = state;
+    Ok(Stitched { outgoing, incoming, handover, sightings, vcpus, hz, hz_error_ppb, complaints, loss, notes })
 }
 
 /// What became of the flight recorder, judged by what came out of it.
@@ -129,6 +137,9 @@ fn handover(outgoing: &Half, incoming: &Half, flight: &Trace, sightings: &[Sight
 #[derive(Debug, Default)]
 struct Stitching {
     sightings: Vec<Sighting>,
+    vcpus: Vcpus,
+    /// Records about vCPUs of the outgoing and of the incoming kernel.
+    vcpu_records: [Vec<(VcpuRecord, Moment)>; 2],
     /// Log lines that the boot tracer stamped, in order.
     stamped_lines: Vec<StampedLine>,
     /// Frequency that the flight recorder's anchors carry.
@@ -178,6 +189,8 @@ impl Stitching {
                     Some(lost + flight.loss.missed_events + flight.loss.missed_unknown);
                 self.lost("flight recorder", decoded.nameless, "no name for the function");
                 self.sightings.extend(decoded.sightings);
+                let [outgoing, _] = &mut self.vcpu_records;
+                *outgoing = decoded.vcpus;
             }
             Err(error) => {
                 self.notes.push(format!("the flight recorder's clock cannot be tied to the TSC: {error}"))
@@ -225,6 +238,22 @@ impl Stitching {
         self.loss.boot_trace = Some(lost + missed);
         self.lost("boot tracer", decoded.nameless, "no name for the function, or no probe for it");
         self.sightings.extend(decoded.sightings);
+        let [_, incoming] = &mut self.vcpu_records;
+        *incoming = decoded.vcpus;
+    }
+
+    /// vCPUs: what they wrote needs the frequency of the axis.
+    fn vcpus(&mut self, flight: &Trace, incoming: &Half, hz: Hz) {
+        let [before, after] = mem::take(&mut self.vcpu_records);
+        let lines = printed(flight).map(|(_, line)| line);
+        if let Err(error) = self.vcpus.outgoing(&before, lines, hz) {
+            self.notes.push(format!("the vCPUs' clock cannot be tied to the TSC: {error}"));
+        }
+        self.vcpus.incoming(&after, hz);
+        let refused = incoming.coverage.as_ref().and_then(|coverage| coverage.refused_vcpu_events);
+        for refused in [self.vcpus.refused, refused.unwrap_or(0)] {
+            self.lost("vcpu-exit", refused, "events of vCPUs that found no room in the programs' maps");
+        }
     }
 
     /// VMMs' marks: they carry the TSC themselves.
