@@ -39,6 +39,7 @@ pub fn status(status: VmStatus) -> &'static str {
         VmStatus::Measured => "measured",
         VmStatus::Bounded => "at most",
         VmStatus::NotResumed => "not resumed",
+        VmStatus::ResumeUnknown => "resume unknown",
         VmStatus::StopUnknown => "stop unknown",
     }
 }

@@ -192,7 +192,7 @@ mod tests {
         vcpus.outgoing(&records, lines.iter().map(String::as_str), Hz::new(HZ).unwrap()).unwrap();
         assert_eq!((vcpus.written, vcpus.refused), (Some(2), 4));
         assert_eq!(vcpus.exits[0].comm, "vcpu");
-        for (exit, ns, largest) in [(&vcpus.exits[0], 2_000_100, 14), (&vcpus.exits[1], 50_000_000, 9_000)] {
+        for (exit, ns, largest) in [(&vcpus.exits[0], 2_000_100, 14), (&vcpus.exits[1], 50_000_000, 9_600)] {
             assert!(exit.at.ticks.abs_diff(tsc(ns)) <= exit.at.error_ticks, "{exit:?}");
             assert!(exit.at.error_ticks <= largest, "{exit:?}");
         }
