@@ -9,7 +9,7 @@ use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::reports::{self, Reported};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
-use crate::{accel, bench, initramfs, packages, selftest};
+use crate::{accel, accuracy, bench, initramfs, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::fs;
@@ -69,6 +69,7 @@ struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
+    Accuracy(Box<accuracy::Options>),
     Bench(Box<bench::Options>),
 }
 
@@ -103,6 +104,9 @@ pub struct LiveUpdate {
     /// Memory of each guest, such as 64M,32M; the last size is that of all further ones
     #[arg(long, value_name = "SIZE", default_value = "32M", value_delimiter = ',', value_parser = guest_size)]
     guest_memory: Vec<u64>,
+    /// Give guests memory of huge pages (2 MiB) where there are any
+    #[arg(long)]
+    guest_hugepages: bool,
     /// LUO sessions preserved beside the guests
     #[arg(long, default_value_t = 2)]
     sessions: u32,
@@ -160,6 +164,7 @@ pub fn main() -> ExitCode {
     let options = Options::parse();
     let ended = match &options.command {
         None => run(&options).map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        Some(Subcommand::Accuracy(options)) => accuracy::main(options),
         Some(Subcommand::Bench(options)) => bench::main(options),
     };
     match ended {
@@ -306,6 +311,7 @@ fn guests(options: &LiveUpdate) -> Vec<Guest> {
         name: format!("vm{number}"),
         memory_bytes,
         vcpus: options.guest_vcpus,
+        huge_pages: options.guest_hugepages,
     };
     (0..options.guests.unwrap_or(default)).zip(sizes).map(guest).collect()
 }

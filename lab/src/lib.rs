@@ -12,6 +12,7 @@
 //! cpio initramfs            what both kernels boot into
 //! accel qemu watch          the virtual machine, and what its console says
 //! run reports               one live update and its results
+//! accuracy                  the profiler's figures beside the guest's own
 //! bench                     a series of them, for two builds
 //! cache exec fingerprint progress   used by all
 //! vmm                       a virtual machine inside it, whose guest says how long it was gone
@@ -19,6 +20,7 @@
 //! device                    a PCI device in user space's hands, inside the guest
 //! ```
 pub mod accel;
+pub mod accuracy;
 pub mod apt;
 pub mod bench;
 pub mod binaries;

@@ -67,6 +67,8 @@ pub struct Guest {
     pub memory_bytes: u64,
     /// Its vCPUs.
     pub vcpus: u32,
+    /// Its memory is made of huge pages (2 MiB).
+    pub huge_pages: bool,
 }
 
 /// What is carried across the live update.

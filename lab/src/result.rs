@@ -82,6 +82,8 @@ pub struct GuestResult {
     pub memory_bytes: u64,
     /// Every byte of its memory that it does not write itself is as it was.
     pub memory_intact: bool,
+    /// How much of it is mapped by huge pages, bytes.
+    pub huge_page_bytes: u64,
     /// Its vCPUs; none if it did not come to run.
     pub vcpus: Vec<VcpuResult>,
     /// What went wrong, or empty.
@@ -122,7 +124,14 @@ impl Gap {
 impl GuestResult {
     /// A guest of which nothing is left but the reason.
     pub fn lost(name: &str, message: String) -> Self {
-        GuestResult { name: name.into(), memory_bytes: 0, memory_intact: false, vcpus: Vec::new(), message }
+        GuestResult {
+            name: name.into(),
+            memory_bytes: 0,
+            memory_intact: false,
+            huge_page_bytes: 0,
+            vcpus: Vec::new(),
+            message,
+        }
     }
 
     /// The blackout as the guest saw it: from the start of the last vCPU's largest gap to the end of the first's,

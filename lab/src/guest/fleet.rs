@@ -18,6 +18,8 @@ use std::time::Duration;
 
 /// Where the restoring process leaves what became of the guests, for init.
 const GUESTS_FILE: &str = "/run/lab-guests.json";
+/// Whether memfds are made of huge pages (Documentation/admin-guide/mm/transhuge.rst); `never` by default.
+const SHMEM_HUGE: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 /// How long a VMM may take for an order; far more than any needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Fault: how long before the live update a guest is paused.
@@ -56,6 +58,9 @@ impl Fleet {
             let name = if lost { format!("{}-lost", guest.name) } else { guest.name.clone() };
             orchestrator.create(&name).with_context(|| format!("cannot create session `{name}`"))
         };
+        if plan.guests.iter().any(|guest| guest.huge_pages) {
+            fs::write(SHMEM_HUGE, "always").with_context(|| format!("cannot write {SHMEM_HUGE}"))?;
+        }
         let mut fleet = Self::spawn(plan, Side::Outgoing, session);
         fleet.expect(&Answer::Running);
         Ok(fleet)

@@ -37,7 +37,8 @@ use crate::guest::luo::Session;
 use crate::plan::{Guest, PLAN_FILE, Plan};
 use anyhow::{Context, Result};
 use control::{Answer, Control};
-use process::Task;
+use process::{FAILED_MARK, Task};
+use profiler::mark::Marks;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -92,6 +93,11 @@ fn run(control: &mut Control) -> Result<()> {
         .get(index as usize)
         .with_context(|| format!("{PLAN_FILE} has no guest number {index}"))?;
     rustix::thread::set_name(&std::ffi::CString::new(guest.name.as_str())?)?;
-    let task = Task { plan: &plan, index, guest, control, session };
-    if side == Side::Incoming.word() { task.incoming() } else { task.outgoing() }
+    let marks = || Marks::open(std::process::id(), Some(&guest.name)).context("no marks can be made");
+    let task = Task { plan: &plan, index, guest, control, session, marks: marks()? };
+    let ended = if side == Side::Incoming.word() { task.incoming() } else { task.outgoing() };
+    if ended.is_err() {
+        marks()?.mark(FAILED_MARK)?;
+    }
+    ended
 }

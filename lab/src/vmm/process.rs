@@ -9,6 +9,7 @@ use crate::guest::luo::Session;
 use crate::plan::{Fault, Guest, Plan};
 use crate::result::{GuestResult, VcpuResult};
 use anyhow::{Context, Result, bail, ensure};
+use profiler::mark::Marks;
 use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use std::time::Duration;
 pub const MEMORY_TOKEN: u64 = 1;
 /// Token of its vCPUs' state.
 pub const STATE_TOKEN: u64 = 2;
+/// What the profiler is told of a guest that cannot go on.
+pub const FAILED_MARK: &str = "failed";
 /// A token nobody preserves anything under.
 const WRONG_TOKEN: u64 = 0xbad;
 
@@ -26,7 +29,7 @@ const STATE_BYTES: u64 = 64 << 10;
 const LOOPS: u64 = 1000;
 /// How often vCPUs are looked at, and how many times before one is given up. Sleeping leaves them the processor.
 const LOOK: Duration = Duration::from_millis(2);
-const LOOKS: u32 = 2500;
+const LOOKS: u32 = 5000;
 
 /// What a VMM was started for.
 pub struct Task<'a> {
@@ -40,6 +43,8 @@ pub struct Task<'a> {
     pub control: &'a mut Control,
     /// The guest's session.
     pub session: Session,
+    /// What the profiler is told.
+    pub marks: Marks,
 }
 
 impl Task<'_> {
@@ -47,7 +52,7 @@ impl Task<'_> {
     ///
     /// # Errors
     /// When the guest could not be run, preserved or paused.
-    pub fn outgoing(self) -> Result<()> {
+    pub fn outgoing(mut self) -> Result<()> {
         let memory = SharedMemory::new(&self.guest.name, self.guest.memory_bytes)?;
         memory.fill(self.seed(), PATTERN)?;
         let room = STATE_BYTES * u64::from(self.guest.vcpus);
@@ -57,7 +62,10 @@ impl Task<'_> {
         let mut machine = Machine::new(&self.guest.name, memory)?;
         machine.boot(self.guest.vcpus)?;
         machine.run()?;
-        wait_for_loops(&mut machine, &vec![0; self.guest.vcpus as usize])?;
+        // Rounds of each vCPU when it was last paused.
+        let mut before = vec![0; self.guest.vcpus as usize];
+        wait_for_loops(&mut machine, &before)?;
+        self.marks.mark("vm-started")?;
         self.control.send(&Answer::Running)?;
         while let Some(order) = self.control.receive()? {
             match order {
@@ -66,18 +74,23 @@ impl Task<'_> {
                     self.control.send(&Answer::Preserved)?;
                 }
                 Order::Pause => {
+                    self.marks.mark("pause-asked")?;
                     machine.pause()?;
-                    state.write(0, &machine.save()?.encode())?;
+                    let saved = machine.save()?;
+                    state.write(0, &saved.encode())?;
+                    self.marks.mark("state-saved")?;
+                    before = saved.vcpus.iter().map(|vcpu| vcpu.loops).collect();
                     self.control.send(&Answer::Paused)?;
                 }
                 Order::Resume => {
                     machine.run()?;
+                    wait_for_loops(&mut machine, &before)?;
+                    self.marks.mark("vm-running")?;
                     self.control.send(&Answer::Running)?;
                 }
                 Order::Judge => {
                     machine.pause()?;
-                    let loops = journals(&machine)?.iter().map(|journal| journal.loops).collect();
-                    self.control.send(&Answer::Judged(self.judge(&machine, loops)?))?;
+                    self.control.send(&Answer::Judged(self.judge(&machine, &before)?))?;
                 }
             }
         }
@@ -108,7 +121,8 @@ impl Task<'_> {
     ///
     /// # Errors
     /// Names what was not as it was left.
-    pub fn incoming(self) -> Result<()> {
+    pub fn incoming(mut self) -> Result<()> {
+        self.marks.mark("restore-begun")?;
         let token = if self.fault(Fault::WrongToken) { WRONG_TOKEN } else { MEMORY_TOKEN };
         let memory = self.retrieve(token)?;
         let state = self.retrieve(STATE_TOKEN)?;
@@ -138,6 +152,7 @@ impl Task<'_> {
         }
         machine.run()?;
         let running = wait_for_loops(&mut machine, &before);
+        self.marks.mark(if running.is_ok() { "vm-running" } else { FAILED_MARK })?;
         self.session.finish().context("cannot finish its session")?;
         match &running {
             Ok(()) => self.control.send(&Answer::Running)?,
@@ -146,7 +161,7 @@ impl Task<'_> {
         while let Some(order) = self.control.receive::<Order>()? {
             ensure!(order == Order::Judge, "the incoming side only judges, it cannot {order:?}");
             machine.pause()?;
-            self.control.send(&Answer::Judged(self.judge(&machine, before.clone())?))?;
+            self.control.send(&Answer::Judged(self.judge(&machine, &before)?))?;
         }
         Ok(())
     }
@@ -158,20 +173,22 @@ impl Task<'_> {
     }
 
     /// What the guest, at rest, has to show.
-    fn judge(&self, machine: &Machine, loops_before: Vec<u64>) -> Result<GuestResult> {
+    fn judge(&self, machine: &Machine, loops_before: &[u64]) -> Result<GuestResult> {
         let intact = machine.memory().check(self.seed(), PATTERN);
-        let vcpus =
-            (0..).zip(journals(machine)?).zip(loops_before).map(|((id, journal), loops_before)| VcpuResult {
+        let vcpus = (0..).zip(journals(machine)?).zip(loops_before).map(|((id, journal), &loops_before)| {
+            VcpuResult {
                 id,
                 loops_before,
                 loops_after: journal.loops,
                 registers_lost: journal.lost,
                 gaps: journal.gaps,
-            });
+            }
+        });
         Ok(GuestResult {
             name: self.guest.name.clone(),
             memory_bytes: machine.memory().bytes(),
             memory_intact: intact.is_ok(),
+            huge_page_bytes: huge_page_bytes()?,
             vcpus: vcpus.collect(),
             message: intact.err().map(|error| format!("{error:#}")).unwrap_or_default(),
         })
@@ -186,6 +203,15 @@ impl Task<'_> {
     fn fault(&self, fault: Fault) -> bool {
         self.index == 0 && self.plan.fault == Some(fault)
     }
+}
+
+/// How much of this process's memory is mapped by huge pages of shared memory.
+fn huge_page_bytes() -> Result<u64> {
+    let path = "/proc/self/smaps_rollup";
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let kib = text.lines().find_map(|line| line.strip_prefix("ShmemPmdMapped:")?.trim().strip_suffix(" kB"));
+    let kib: u64 = kib.with_context(|| format!("{path} has no line ShmemPmdMapped"))?.parse()?;
+    Ok(kib.saturating_mul(1024))
 }
 
 fn journals(machine: &Machine) -> Result<Vec<super::journal::Journal>> {
