@@ -62,9 +62,9 @@ impl Comparison {
     fn of(run: u32, guest: &GuestResult, report: &Value) -> Result<Self, String> {
         let name = &guest.name;
         let missing = |what: &str| format!("run {run}, guest {name}: {what}");
-        let hz = report.pointer("/clock/hz").and_then(Value::as_u64).filter(|hz| *hz > 0);
+        let hz = report.pointer("/clock/hz").and_then(Value::as_u64);
         let hz = hz.ok_or_else(|| missing("the report has no clock"))?;
-        let gap = guest.blackout().ok_or_else(|| missing("the guest saw no gap on all its vCPUs"))?;
+        let guest_gap_ns = guest.blackout_ns(hz).ok_or_else(|| missing("it saw no gap on all its vCPUs"))?;
         let mut vms = report["vms"].as_array().into_iter().flatten();
         let vm = vms.find(|vm| vm["name"] == *name).ok_or_else(|| missing("the report does not know it"))?;
         let figure = |key: &str| {
@@ -72,12 +72,11 @@ impl Comparison {
                 || missing(&format!("no {key}: {}", vm["why"].as_str().unwrap_or("it does not say why")));
             vm[key].as_u64().ok_or_else(unknown)
         };
-        let gap_ns = u128::from(gap.ticks()) * 1_000_000_000 / u128::from(hz);
         let error_ns = figure("error_ns")?;
         Ok(Self {
             run,
             guest: name.clone(),
-            guest_gap_ns: u64::try_from(gap_ns).unwrap_or(u64::MAX),
+            guest_gap_ns,
             blackout_ns: figure("blackout_ns")?,
             error_ns,
             clock_error_ns: error_ns.saturating_sub(vm["switch_ns"].as_u64().unwrap_or(0)),

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// One real live update in a virtual machine, measured.
 ///
 /// Without options: the newest kernel source of the machine's own Debian mirror is built (once, some minutes)
-/// and a live update from that kernel to itself is run, with memfds preserved across it.
+/// and a live update from that kernel to itself is run, with a virtual machine and some memfds taken across it.
 #[derive(Debug, Parser)]
 #[command(name = "cargo lab", version, args_conflicts_with_subcommands = true)]
 struct Options {
@@ -196,7 +196,9 @@ fn run(options: &Options) -> Result<bool> {
     for number in 1..=options.runs {
         let suffix = if options.runs == 1 { String::new() } else { format!("-{number}") };
         let finished = lab.run(&suffix, &share)?;
-        runs.push(Reported::make(&lab, &suffix, finished, &binaries.blackout)?);
+        let reported = Reported::make(&lab, &suffix, finished, &binaries.blackout)?;
+        reported.guest_lines().for_each(|line| eprintln!("lab: {line}"));
+        runs.push(reported);
     }
     eprintln!("lab: results are in {}", lab.out.display());
     std::io::stdout()

@@ -63,6 +63,25 @@ impl Reported {
         self.json.as_ref()?.pointer("/window/duration_ns")?.as_u64()
     }
 
+    /// What each guest says of itself, a line each.
+    pub fn guest_lines(&self) -> impl Iterator<Item = String> {
+        let hz = self.json.as_ref().and_then(|report| report.pointer("/clock/hz")?.as_u64()).unwrap_or(0);
+        self.finished.result.guests.iter().map(move |guest| {
+            match (guest.complaint(), guest.blackout_ns(hz)) {
+                (Some(complaint), _) => complaint,
+                (None, Some(ns)) => {
+                    let vcpus = guest.vcpus.len();
+                    format!(
+                        "guest {}: intact, {vcpus} vCPUs dark for {} by its own TSC",
+                        guest.name,
+                        milliseconds(ns)
+                    )
+                }
+                (None, None) => format!("guest {}: intact", guest.name),
+            }
+        })
+    }
+
     /// What stands for this run in JSON output: its report, or what is known without one.
     fn to_json(&self) -> Value {
         let result = &self.finished.result;
@@ -119,7 +138,7 @@ fn milliseconds(ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{LabResult, Stage};
+    use crate::result::{Gap, GuestResult, LabResult, Stage, VcpuResult};
 
     fn run(window_ns: Option<u64>) -> Reported {
         let (outcome, message) = match window_ns {
@@ -140,6 +159,29 @@ mod tests {
         assert_eq!(output(&[run(Some(5))], false), "text\n");
         let json: Value = serde_json::from_str(&output(&[run(Some(5))], true)).unwrap();
         assert_eq!(json["window"]["duration_ns"], 5);
+    }
+
+    #[test]
+    fn guests_speak_for_themselves() {
+        let mut run = run(Some(5));
+        run.json = Some(json!({ "clock": { "hz": 1_000_000_000u64 } }));
+        let vcpu = |id, start_tsc| VcpuResult {
+            id,
+            loops_before: 1,
+            loops_after: 2,
+            registers_lost: 0,
+            gaps: vec![Gap { start_tsc, end_tsc: 3_500_000 }],
+        };
+        let well = GuestResult {
+            vcpus: vec![vcpu(0, 400_000), vcpu(1, 500_000)],
+            ..GuestResult::lost("vm0", String::new())
+        };
+        run.finished.result.guests = vec![well, GuestResult::lost("vm1", "its VMM died".into())];
+        let lines: Vec<String> = run.guest_lines().collect();
+        assert_eq!(
+            lines,
+            ["guest vm0: intact, 2 vCPUs dark for 3.000 ms by its own TSC", "guest vm1: its VMM died"]
+        );
     }
 
     #[test]

@@ -144,6 +144,12 @@ impl GuestResult {
         (gap.end_tsc > gap.start_tsc).then_some(gap)
     }
 
+    /// The length of [`GuestResult::blackout`] on a TSC of `hz`, nanoseconds.
+    pub fn blackout_ns(&self, hz: u64) -> Option<u64> {
+        let ns = u128::from(self.blackout()?.ticks()) * 1_000_000_000;
+        u64::try_from(ns.checked_div(u128::from(hz))?).ok()
+    }
+
     /// What is wrong with it, if anything.
     pub fn complaint(&self) -> Option<String> {
         let name = &self.name;
@@ -259,6 +265,7 @@ mod tests {
         assert_eq!(guest.blackout(), None);
         guest.vcpus = vec![vcpu(0, 100, 900), vcpu(1, 120, 950)];
         assert_eq!(guest.blackout(), Some(Gap { start_tsc: 120, end_tsc: 900 }));
+        assert_eq!((guest.blackout_ns(2_000_000_000), guest.blackout_ns(0)), (Some(390), None));
         assert_eq!(guest.complaint(), None);
         guest.vcpus[1].loops_after = 5;
         assert_eq!(guest.complaint().unwrap(), "guest vm0: vCPU 1 does not run");

@@ -160,7 +160,8 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
             Some(more) => DeviceResult { dma_ok: true, irqs_after: device.irqs_before + more, ..device },
         });
     }
-    let ended = ended.and_then(|()| fleet::complain(&run.result.guests));
+    // What befell a guest is the cause; that a command failed is the effect.
+    let ended = fleet::complain(&run.result.guests).and(ended);
     Ok((run, ended))
 }
 
