@@ -13,6 +13,7 @@
 //! report      the one `Report` value and its renderers
 //! render      a report in the formats of other tools
 //! compare     reports of two builds -> verdicts (pure)
+//! inputs      files, folders, patterns -> runs (I/O)
 //! agent       what runs on the host: all the I/O of a live update
 //! ```
 pub mod agent;
@@ -20,6 +21,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod compare;
 pub mod evidence;
+pub mod inputs;
 pub mod kexec;
 pub mod recording;
 pub mod render;

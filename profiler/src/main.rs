@@ -19,8 +19,10 @@ mod cli;
 /// in the incoming kernel:              blackout collect -- COMMAND-THAT-RESTORES
 /// by the VMM, in either kernel:        blackout mark NAME --vm NAME
 /// anywhere, without privileges:        blackout report FILE
+/// is a build slower?                   blackout compare BASE... -- NEW...
 ///
-/// Exit codes: 0 ok, 1 error, 2 usage, 5 recording lossy or partial (with --strict).
+/// Exit codes: 0 ok, 1 error, 2 usage, 3 regression or budget exceeded, 4 undecided (with --fail-on
+/// inconclusive), 5 recording lossy or partial (with --strict).
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Args {
@@ -102,10 +104,33 @@ enum Command {
     },
     /// Compute the report from a recording
     Report(cli::report::Args),
+    /// Compare two builds by their runs: is the blackout longer, where, by how much, and what else differs
+    Compare(cli::compare::Args),
+    /// Hold runs to a budget, from one run on
+    Budget(cli::budget::Args),
+    /// Show the blackout of build after build, and where it changed
+    Trend(cli::trend::Args),
     /// Print the raw evidence of a recording, one JSON line a frame
     Dump(cli::dump::Args),
-    /// Print the JSON Schema of the report
-    Schema,
+    /// Print the JSON Schema of the report, or of another output
+    Schema {
+        /// Of which output
+        #[arg(value_enum, default_value_t = Schema::Report)]
+        of: Schema,
+    },
+}
+
+/// JSON outputs with a schema.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Schema {
+    /// blackout.report/1
+    Report,
+    /// blackout.compare/1
+    Compare,
+    /// blackout.budget/1
+    Budget,
+    /// blackout.trend/1
+    Trend,
 }
 
 fn main() -> ExitCode {
@@ -143,9 +168,18 @@ fn run(args: Args) -> Result<ExitCode> {
             agent::mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
         }
         Command::Report(args) => return cli::report::run(&args, &mut stdout),
+        Command::Compare(args) => return cli::compare::run(&args, &mut stdout),
+        Command::Budget(args) => return cli::budget::run(&args, &mut stdout),
+        Command::Trend(args) => cli::trend::run(&args, &mut stdout)?,
         Command::Dump(args) => cli::dump::run(&args, &mut stdout)?,
-        Command::Schema => {
-            let schema = serde_json::to_string_pretty(&profiler::report::schema()).context("schema")?;
+        Command::Schema { of } => {
+            let schema = match of {
+                Schema::Report => profiler::report::schema(),
+                Schema::Compare => profiler::compare::schema(),
+                Schema::Budget => profiler::compare::budget::schema(),
+                Schema::Trend => profiler::compare::trend::schema(),
+            };
+            let schema = serde_json::to_string_pretty(&schema).context("schema")?;
             writeln!(stdout, "{schema}")?;
         }
     }

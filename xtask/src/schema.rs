@@ -1,43 +1,53 @@
-//! `cargo xtask schema`: the report's JSON Schema, committed for those who read reports with other tools.
+//! `cargo xtask schema`: the JSON Schemas of what `blackout` prints, committed for those who read it with
+//! other tools.
 
 use crate::workspace;
 use anyhow::{Context, Result, bail};
 use lab::exec;
 use std::fs;
 
-/// Where it is committed.
-const PATH: &str = "docs/schema/blackout.report.1.json";
+/// Names that `blackout schema` knows, each committed as `docs/schema/blackout.NAME.1.json`.
+const NAMES: [&str; 4] = ["report", "compare", "budget", "trend"];
 
-/// Writes the schema that the profiler prints.
+/// Writes the schemas that the profiler prints.
 ///
 /// # Errors
-/// When the profiler does not build or the file cannot be written.
+/// When the profiler does not build or a file cannot be written.
 pub fn write() -> Result<()> {
-    let path = workspace::root()?.join(PATH);
-    let schema = schema()?;
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    for name in NAMES {
+        let relative = path(name);
+        let path = workspace::root()?.join(&relative);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        }
+        fs::write(&path, schema(name)?).with_context(|| format!("cannot write {relative}"))?;
+        eprintln!("xtask: wrote {relative}");
     }
-    fs::write(&path, schema).with_context(|| format!("cannot write {PATH}"))?;
-    eprintln!("xtask: wrote {PATH}");
     Ok(())
 }
 
-/// Compares the committed schema with the one that the profiler prints.
+/// Compares the committed schemas with those that the profiler prints.
 ///
 /// # Errors
-/// When they differ or the profiler does not build.
+/// When one differs or the profiler does not build.
 pub fn check() -> Result<()> {
-    let committed =
-        fs::read_to_string(workspace::root()?.join(PATH)).with_context(|| format!("cannot read {PATH}"))?;
-    if committed != schema()? {
-        bail!("{PATH} is not the profiler's schema: run `cargo xtask schema`, review and commit");
+    for name in NAMES {
+        let relative = path(name);
+        let committed = fs::read_to_string(workspace::root()?.join(&relative))
+            .with_context(|| format!("cannot read {relative}"))?;
+        if committed != schema(name)? {
+            bail!("{relative} is not the profiler's schema: run `cargo xtask schema`, review and commit");
+        }
+        eprintln!("xtask: {relative} is the profiler's schema");
     }
-    eprintln!("xtask: {PATH} is the profiler's schema");
     Ok(())
 }
 
-fn schema() -> Result<String> {
-    let arguments = ["run", "--locked", "--package", "profiler", "--bin", "blackout", "--", "schema"];
+fn path(name: &str) -> String {
+    format!("docs/schema/blackout.{name}.1.json")
+}
+
+fn schema(name: &str) -> Result<String> {
+    let arguments = ["run", "--locked", "--package", "profiler", "--bin", "blackout", "--", "schema", name];
     exec::output(workspace::cargo()?.args(arguments))
 }

@@ -1,4 +1,8 @@
 //! The command line: one thin file per subcommand that does more than call the library.
 
+pub mod budget;
+pub mod compare;
 pub mod dump;
+mod output;
 pub mod report;
+pub mod trend;

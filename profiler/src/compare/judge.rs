@@ -158,7 +158,9 @@ pub fn least_runs(tests: usize, alpha: f64) -> u64 {
 fn too_few(n: usize, m: usize, tests: usize, alpha: f64) -> String {
     let supported = (alpha / smallest_p(n, m)).floor();
     let least = least_runs(tests, alpha);
-    format!("{n} and {m} runs can decide {supported} at once, these are {tests}: {least} a side are needed")
+    format!(
+        "{n} and {m} runs support {supported} tests at once, these are {tests}: {least} a side are needed"
+    )
 }
 
 fn floats(row: &Row) -> (Vec<f64>, Vec<f64>) {

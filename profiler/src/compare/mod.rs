@@ -11,11 +11,13 @@ mod changes;
 mod judge;
 mod model;
 pub mod random;
+pub mod render;
 mod rows;
 mod run;
 mod spoil;
 pub mod stats;
 mod summary;
+pub mod trend;
 mod warnings;
 
 pub use judge::least_runs;
@@ -69,6 +71,7 @@ pub fn compare(base: &[Run], new: &[Run], options: &Options) -> Comparison {
     warnings::of_rows(window.iter_mut().chain(&mut phases), limits.alpha, deterministic);
     warnings::of_runs(&base, &new, deterministic, &mut warnings);
     warnings.extend(warnings::left_out(window.iter().chain(&phases)));
+    warnings.extend(warnings::undecided(&phases));
 
     let changes = changes::find(&base, &new, &phases, &spans);
     let verdict = verdict(window.as_ref(), &phases);

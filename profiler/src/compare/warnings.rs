@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    model::Row,
+    model::{Row, Verdict},
     run::Run,
     stats::{kendall_p, two_groups},
 };
@@ -138,6 +138,13 @@ pub fn left_out<'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<String> {
         format!("{} runs left out of {}: {reason}", runs.len(), join(places))
     };
     reasons.into_iter().map(text).collect()
+}
+
+/// Why phases are undecided, each reason once; a refusal is in the summary already.
+pub fn undecided(phases: &[Row]) -> BTreeSet<String> {
+    let undecided =
+        phases.iter().filter(|row| row.verdict == Verdict::Inconclusive && row.runs_needed.is_some());
+    undecided.filter_map(|row| row.reason.clone()).map(|reason| format!("phases: {reason}")).collect()
 }
 
 fn builds(run: &Run) -> String {

@@ -3,19 +3,20 @@
 //! Those of a recording were scrubbed when they were decoded; a report can also be read from a file, or be
 //! built by another program, and the renderers are safe with any.
 
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{evidence::text::scrub, report::Report};
+use crate::evidence::text::scrub;
 
 /// Longest string that a renderer gets, in bytes; longer ones are cut, and say by how much.
 const LONGEST: usize = 4096;
 
-/// The same report with every string scrubbed ([`scrub`]) and none longer than some 4 KiB, except for
+/// The same report (or comparison of reports) with every string scrubbed ([`scrub`]) and none longer than some 4 KiB, except for
 /// histograms, which are decoded and never shown.
 ///
 /// # Errors
 /// Serde's, never for a report that [`crate::report::build`] made.
-pub fn clean(report: &Report) -> serde_json::Result<Report> {
+pub fn clean<T: Serialize + DeserializeOwned>(report: &T) -> serde_json::Result<T> {
     let mut value = serde_json::to_value(report)?;
     clean_value(&mut value);
     serde_json::from_value(value)

@@ -131,7 +131,7 @@ fn largest(out: &mut String, report: &Report) -> fmt::Result {
 }
 
 /// Text that is only text: no markup, link, mention or cell border.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

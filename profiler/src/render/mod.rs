@@ -12,7 +12,7 @@ mod hlog;
 mod html;
 mod junit;
 mod lanes;
-mod markdown;
+pub mod markdown;
 mod perfetto;
 #[cfg(test)]
 mod testing;

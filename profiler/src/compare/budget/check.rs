@@ -5,13 +5,17 @@ use crate::{
     compare::{
         run::{Run, SpanKey, Time},
         stats::{self, Estimate, Tests},
+        warnings::distinct,
     },
     timeline::UNOBSERVED,
 };
 
 /// Checks every limit of a budget. `base` is the baseline of relative limits, and may be empty.
-pub fn check(budget: &Budget, base: &[&Run], new: &[&Run], alpha: f64) -> Vec<Check> {
-    let mut checker = Checker { base, new, alpha, tests: Tests::default(), checks: Vec::new() };
+pub fn check(budget: &Budget, base: &[Run], new: &[Run], alpha: f64) -> Vec<Check> {
+    let mut nothing = Vec::new();
+    let base = distinct("base", base, &mut nothing);
+    let new = distinct("new", new, &mut nothing);
+    let mut checker = Checker { base: &base, new: &new, alpha, tests: Tests::default(), checks: Vec::new() };
     checker.limits("window", &budget.window, window);
     for (id, limits) in &budget.phase {
         checker.limits(&format!("phase {id}"), limits, |run| phase(run, id));
@@ -168,3 +172,7 @@ fn times<'a>(run: &'a Run, limits: &SpanLimits) -> Result<Vec<&'a Time>, String>
     }
     Ok(times)
 }
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

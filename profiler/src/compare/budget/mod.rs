@@ -13,7 +13,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{catalogue::CATALOGUE, timeline::UNOBSERVED};
+use crate::{
+    catalogue::CATALOGUE,
+    report::{Tool, text::duration},
+    timeline::UNOBSERVED,
+};
 pub use check::check;
 pub use units::{Increase, Nanoseconds};
 
@@ -110,6 +114,46 @@ pub enum State {
     Unknown,
 }
 
+/// Value of [`Checked::schema`].
+pub const SCHEMA: &str = "blackout.budget/1";
+
+/// The result of `blackout budget`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Checked {
+    /// `blackout.budget/1`.
+    pub schema: String,
+    /// What made it.
+    pub tool: Tool,
+    /// Files of the runs that were checked.
+    pub runs: Vec<String>,
+    /// Every limit.
+    pub checks: Vec<Check>,
+}
+
+impl Check {
+    /// The limit with its unit.
+    pub fn limit_text(&self) -> String {
+        self.unit.show(self.limit)
+    }
+
+    /// What was seen and what is allowed, and why it is not known.
+    pub fn in_words(&self) -> String {
+        let actual = self.actual.map_or("unknown".to_owned(), |actual| self.unit.show(actual));
+        let reason = self.reason.as_ref().map_or(String::new(), |reason| format!(" ({reason})"));
+        format!("{}: {actual}, at most {}{reason}", self.what, self.limit_text())
+    }
+}
+
+impl Unit {
+    fn show(self, value: f64) -> String {
+        match self {
+            Self::Ns => duration(value.round() as u64),
+            Self::Ratio => format!("{:+.2} %", (value - 1.0) * 100.0),
+            Self::Count => format!("{value}"),
+        }
+    }
+}
+
 /// A budget file that is none.
 #[derive(Debug, Error)]
 pub enum BudgetError {
@@ -163,4 +207,9 @@ impl Budget {
             || self.phase.values().any(|limits| limits.max_increase.is_some())
             || self.span.iter().any(|span| span.max_increase.is_some())
     }
+}
+
+/// JSON Schema of [`Checked`], generated from the types.
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(Checked).to_value()
 }

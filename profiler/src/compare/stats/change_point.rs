@@ -2,7 +2,8 @@
 //!
 //! Pettitt, "A non-parametric approach to the change-point problem", Appl. Statist. 28 (1979): the split
 //! with the largest Mann-Whitney statistic, judged by how large that is in shuffled series; then again in
-//! each part. Ranks, because one slow run in a series says nothing.
+//! each part. Ranks, because one slow run in a series says nothing. They tell that there is a change better
+//! than where: the place is the split whose two medians leave the least deviation.
 
 use super::{super::random::Random, median};
 
@@ -46,18 +47,19 @@ fn split(series: &[f64], offset: usize, alpha: f64, into: &mut Vec<(usize, f64)>
         return;
     }
     let ranks = ranks(series);
-    let (at, clearest) = clearest_split(&ranks);
+    let clearest = clearest_split(&ranks);
     let mut shuffled = ranks;
     let mut random = Random::new(SEED);
     let mut as_clear = 1;
     for _ in 0..SHUFFLES {
         random.shuffle(&mut shuffled);
-        as_clear += u32::from(clearest_split(&shuffled).1 >= clearest);
+        as_clear += u32::from(clearest_split(&shuffled) >= clearest);
     }
     let p = f64::from(as_clear) / f64::from(SHUFFLES + 1);
     if p > alpha {
         return;
     }
+    let at = best_fit(series);
     into.push((offset + at, p));
     let (before, after) = series.split_at(at);
     split(before, offset, alpha, into);
@@ -71,21 +73,33 @@ fn ranks(series: &[f64]) -> Vec<i64> {
     series.iter().map(|value| (below(*value) + up_to(*value) + 1) as i64).collect()
 }
 
-/// The split whose first part's ranks are furthest from what chance gives, weighted so that a split near
-/// an end has the same standing as one in the middle: the square of its standardised statistic.
-fn clearest_split(twice_ranks: &[i64]) -> (usize, f64) {
+/// How far the ranks of a first part are from what chance gives, at the split where that is furthest;
+/// standardised, so that a split near an end has the same standing as one in the middle.
+fn clearest_split(twice_ranks: &[i64]) -> f64 {
     let n = twice_ranks.len();
     let mut sum: i64 = twice_ranks.iter().take(LEAST - 1).sum();
-    let mut best = (LEAST, -1.0);
-    for at in LEAST..=n - LEAST {
-        sum += twice_ranks[at - 1];
-        let distance = (sum - (at * (n + 1)) as i64) as f64;
-        let clear = distance * distance / (at * (n - at)) as f64;
-        if clear > best.1 {
-            best = (at, clear);
-        }
+    let mut clearest = 0.0f64;
+    for (at, rank) in twice_ranks.iter().enumerate().take(n - LEAST).skip(LEAST - 1) {
+        sum += rank;
+        let before = at + 1;
+        let distance = (sum - (before * (n + 1)) as i64) as f64;
+        clearest = clearest.max(distance * distance / (before * (n - before)) as f64);
     }
-    best
+    clearest
+}
+
+/// The split that leaves the least absolute deviation from the medians of its parts.
+fn best_fit(series: &[f64]) -> usize {
+    let deviation = |part: &[f64]| -> f64 {
+        let median = median(part).unwrap_or(0.0);
+        part.iter().map(|value| (value - median).abs()).sum()
+    };
+    let cost = |at: &usize| {
+        let (before, after) = series.split_at(*at);
+        deviation(before) + deviation(after)
+    };
+    let splits = LEAST..=series.len() - LEAST;
+    splits.min_by(|a, b| cost(a).total_cmp(&cost(b))).unwrap_or(LEAST)
 }
 
 #[cfg(test)]

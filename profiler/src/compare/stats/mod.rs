@@ -2,6 +2,8 @@
 
 mod bimodal;
 mod change_point;
+#[cfg(test)]
+mod golden_tests;
 mod hodges_lehmann;
 mod holm;
 mod mann_whitney;
