@@ -104,11 +104,8 @@ enum Command {
     },
     /// Compute the report from a recording
     Report(cli::report::Args),
-    /// Compare two builds by their runs: is the blackout longer, where, by how much, and what else differs
     Compare(cli::compare::Args),
-    /// Hold runs to a budget, from one run on
     Budget(cli::budget::Args),
-    /// Show the blackout of build after build, and where it changed
     Trend(cli::trend::Args),
     /// Print the raw evidence of a recording, one JSON line a frame
     Dump(cli::dump::Args),

@@ -17,7 +17,7 @@ use super::{
     output::{self, Output},
 };
 
-/// Holds runs to a budget, from one run on.
+/// Hold runs to a budget, from one run on
 ///
 /// A budget is a TOML file; every part may be left out:
 ///

@@ -22,14 +22,13 @@ pub const INCONCLUSIVE: u8 = 4;
 /// Exit code for runs that are lossy or partial, with `--strict`.
 pub const LOSSY: u8 = 5;
 
-/// Compares two builds by their runs: is the blackout longer, where, by how much, and what else differs.
+/// Compare two builds by their runs: is the blackout longer, where, and why
 ///
 /// One live update is one measurement: record 10 of each build, better 20, in turns. Lossy and partial runs
 /// are left out where they cannot be trusted. The window is tested first, then the phases together; a
 /// regression must be significant, larger than --min-effect over its whole interval, and larger than
 /// --floor. Runs of a deterministic lab are subtracted instead: one of each is enough.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
 pub struct Args {
     /// Runs of the build to compare with: recordings, reports in JSON, folders, patterns
     #[arg(required = true)]

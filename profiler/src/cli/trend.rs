@@ -11,7 +11,7 @@ use profiler::{
 
 use super::output;
 
-/// Shows the blackout of build after build, and where it changed.
+/// Show the blackout of build after build, and where it changed
 ///
 /// Runs are grouped by their incoming kernel, and builds ordered by their first run. Changes of level are
 /// looked for from 20 builds on; they are advice: compare the builds around them.
