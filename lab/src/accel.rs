@@ -61,6 +61,7 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
         messages: dir.path().join("qemu.log"),
         share: None,
         mailbox: None,
+        live: None,
         deterministic: false,
     };
     let mut vm = machine.start()?;

@@ -127,6 +127,9 @@ pub struct LiveUpdate {
     /// Appended to the incoming kernel's command line
     #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
     append: String,
+    /// Stream the live update to whoever connects to this Unix socket (it is made); starts when somebody does
+    #[arg(long, value_name = "SOCKET", conflicts_with = "deterministic")]
+    serve: Option<PathBuf>,
     /// Plant a fault: no-image, busy, freeze-fails, panic, hang, unpreserved, corrupted, no-flight-recorder,
     /// rejected-flight-recorder, device-busy; of the first guest: vmm-dies, missing-session, wrong-token,
     /// resized-memory, stuck-vcpu, paused-early, no-kvm
@@ -254,6 +257,7 @@ impl LiveUpdate {
             iommu: self.iommu(),
             timeout: Duration::from_secs(self.timeout),
             out,
+            live: self.serve.clone(),
         })
     }
 }
@@ -298,6 +302,7 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         trace_boot: options.trace_boot,
         append_incoming: append.trim().into(),
         fault: options.fault,
+        serve: options.serve.is_some(),
         deterministic: options.deterministic,
         device: options.device.map(|Device::Edu| DEVICE_ADDRESS.into()),
         ..Plan::new(workload)

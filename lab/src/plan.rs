@@ -18,6 +18,8 @@ pub struct Plan {
     /// Both kernels have the lab's driver, as far as the host knows. A file of it that only one of them knows
     /// would fail the live update: nobody there would take it over.
     pub lab_driver: bool,
+    /// Stream the live update out of the machine (`blackout serve`).
+    pub serve: bool,
     /// Nothing outside the machine may be seen by it: results leave through the mailbox, not a shared folder.
     pub deterministic: bool,
     /// Appended to the incoming kernel's command line.
@@ -40,6 +42,7 @@ impl Plan {
             stamp: false,
             trace_boot: false,
             lab_driver: false,
+            serve: false,
             deterministic: false,
             append_incoming: String::new(),
             guests: Vec::new(),

@@ -1,6 +1,7 @@
 //! Starting the virtual machine.
 
 use crate::exec;
+use crate::guest::live::PORT;
 use crate::mailbox::MAILBOX_BYTES;
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
@@ -75,6 +76,8 @@ pub struct Machine {
     pub share: Option<PathBuf>,
     /// File behind the guest's mailbox, if it has one: a file of [`MAILBOX_BYTES`].
     pub mailbox: Option<PathBuf>,
+    /// Socket outside for the guest's stream, if it has one. The machine starts when somebody connects.
+    pub live: Option<PathBuf>,
     /// Time is a function of the instructions executed; emulation only.
     pub deterministic: bool,
 }
@@ -123,6 +126,13 @@ impl Machine {
             // A comma ends a value unless it is doubled.
             value.push(share.to_string_lossy().replace(',', ",,"));
             option("-virtfs", &value);
+        }
+        if let Some(socket) = &self.live {
+            let mut value = OsString::from("socket,id=live,server=on,wait=on,path=");
+            value.push(socket.to_string_lossy().replace(',', ",,"));
+            option("-chardev", &value);
+            option("-device", "virtio-serial-pci".as_ref());
+            option("-device", format!("virtserialport,chardev=live,name={PORT}").as_ref());
         }
         if self.deterministic {
             // Two nanoseconds an instruction; an idle machine's clock jumps to its next timer.
@@ -206,6 +216,7 @@ mod tests {
             messages: "/q".into(),
             share: Some("/x,y".into()),
             mailbox: None,
+            live: Some("/l,1".into()),
             deterministic: false,
         };
         let arguments: Vec<String> =
@@ -217,6 +228,7 @@ mod tests {
         assert_eq!((value("-smp"), value("-m"), value("-append")), ("3", "2048M", "a=b c"));
         assert_eq!(value("-serial"), "file:/s,1");
         assert_eq!(value("-cpu"), "max,-svm,-vmx");
+        assert_eq!(value("-chardev"), "socket,id=live,server=on,wait=on,path=/l,,1");
         assert!(value("-virtfs").ends_with("path=/x,,y"));
         assert!(!arguments.iter().any(|argument| argument.contains("kvm")));
         let at = |device: &str| arguments.iter().position(|argument| argument.starts_with(device)).unwrap();

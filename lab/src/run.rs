@@ -64,6 +64,8 @@ pub struct Lab {
     pub timeout: Duration,
     /// Folder for the results.
     pub out: PathBuf,
+    /// Socket for a reader of the stream, if there is to be one.
+    pub live: Option<PathBuf>,
 }
 
 /// Files a run left.
@@ -117,8 +119,12 @@ impl Lab {
             messages: messages.clone(),
             share: (!deterministic).then(|| share.into()),
             mailbox: deterministic.then(|| share.join(MAILBOX)),
+            live: self.live.clone(),
             deterministic,
         };
+        if let Some(socket) = &self.live {
+            eprintln!("lab: waiting for a reader: blackout tui --connect unix:{}", socket.display());
+        }
         let title = format!("live update {} -> {}", self.outgoing.release, self.incoming.release);
         let mut progress = Progress::start(title);
         let mut console = Console::default();

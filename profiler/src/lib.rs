@@ -15,6 +15,8 @@
 //! compare     reports of two builds -> verdicts (pure)
 //! inputs      files, folders, patterns -> runs (I/O)
 //! agent       what runs on the host: all the I/O of a live update
+//! live        the stream of a live update while it happens: agent, client, what a reader knows
+//! tui         a terminal's views of it (render only)
 //! ```
 pub mod agent;
 pub mod catalogue;
@@ -23,10 +25,12 @@ pub mod compare;
 pub mod evidence;
 pub mod inputs;
 pub mod kexec;
+pub mod live;
 pub mod recording;
 pub mod render;
 pub mod report;
 pub mod stitch;
 pub mod timeline;
+pub mod tui;
 
 pub use agent::mark;

@@ -18,7 +18,8 @@ mod cli;
 /// start it:                            blackout kexec
 /// in the incoming kernel:              blackout collect -- COMMAND-THAT-RESTORES
 /// by the VMM, in either kernel:        blackout mark NAME --vm NAME
-/// anywhere, without privileges:        blackout report FILE
+/// on the host, to watch from outside:  blackout serve
+/// anywhere, without privileges:        blackout report FILE, blackout tui FILE
 /// is a build slower?                   blackout compare BASE... -- NEW...
 ///
 /// Exit codes: 0 ok, 1 error, 2 usage, 3 regression or budget exceeded, 4 undecided (with --fail-on
@@ -109,6 +110,12 @@ enum Command {
     Trend(cli::trend::Args),
     /// Print the raw evidence of a recording, one JSON line a frame
     Dump(cli::dump::Args),
+    /// Stream the live update while it happens, under either kernel, to whoever connects
+    Serve(cli::serve::Args),
+    /// Print or record a stream: one JSON object a line
+    Stream(cli::stream::Args),
+    /// Watch a live update in the terminal: while it happens, from anywhere, or afterwards
+    Tui(cli::tui::Args),
     /// Print the JSON Schema of the report, or of another output
     Schema {
         /// Of which output
@@ -128,6 +135,8 @@ enum Schema {
     Budget,
     /// blackout.trend/1
     Trend,
+    /// blackout.stream/1, of a line
+    Stream,
 }
 
 fn main() -> ExitCode {
@@ -169,12 +178,16 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Budget(args) => return cli::budget::run(&args, &mut stdout),
         Command::Trend(args) => cli::trend::run(&args, &mut stdout)?,
         Command::Dump(args) => cli::dump::run(&args, &mut stdout)?,
+        Command::Serve(args) => cli::serve::run(&args)?,
+        Command::Stream(args) => cli::stream::run(&args, &mut stdout)?,
+        Command::Tui(args) => cli::tui::run(&args)?,
         Command::Schema { of } => {
             let schema = match of {
                 Schema::Report => profiler::report::schema(),
                 Schema::Compare => profiler::compare::schema(),
                 Schema::Budget => profiler::compare::budget::schema(),
                 Schema::Trend => profiler::compare::trend::schema(),
+                Schema::Stream => profiler::live::message::schema(),
             };
             let schema = serde_json::to_string_pretty(&schema).context("schema")?;
             writeln!(stdout, "{schema}")?;

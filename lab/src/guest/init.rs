@@ -4,6 +4,7 @@ use super::busy::LockHolder;
 use super::console::say;
 use super::exchange::Exchange;
 use super::fleet::{self, Fleet};
+use super::live::Live;
 use super::workload::{self, Held};
 use super::{RESTORE_COMMAND, device, mounts, process, results};
 use crate::plan::{Fault, Plan, Workload};
@@ -80,6 +81,8 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
         run.command(load_command(plan))?;
         run.reached(Stage::Loaded);
     }
+    // It ends with this kernel.
+    let _live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
     let held = start_workload(run, plan)?;
     run.result.device = held.as_ref().and_then(|held| held.device.clone());
     let mut fleet = Fleet::start(plan)?;
@@ -139,6 +142,7 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
     }
     let exchange = Exchange::of(plan);
     let share = std::thread::Builder::new().name("share".into()).spawn(move || exchange.open())?;
+    let live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
     let mut run = Run::new(Side::Incoming, Stage::IncomingUp, plan);
     let restore: &[&str] = match plan.workload {
         Workload::Luo(_) => &["/init", RESTORE_COMMAND],
@@ -162,6 +166,10 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
     }
     // What befell a guest is the cause; that a command failed is the effect.
     let ended = fleet::complain(&run.result.guests).and(ended);
+    // Its last line is the report, which it makes of the recording.
+    if let Some(live) = live.filter(|_| ended.is_ok()) {
+        live.finish();
+    }
     Ok((run, ended))
 }
 

@@ -14,6 +14,7 @@
 //! pattern    content of a preserved file, known on both sides
 //! exchange   how files reach the host: shared folder, or mailbox
 //! mailbox    memory that the host sees
+//! live       `blackout serve` beside it, and its stream out of the machine
 //! busy       a planted fault: somebody else holds the kexec lock
 //! ```
 mod busy;
@@ -22,6 +23,7 @@ mod device;
 mod exchange;
 mod fleet;
 mod init;
+pub(crate) mod live;
 pub(crate) mod luo;
 mod mailbox;
 mod mapping;

@@ -81,7 +81,7 @@ fn text(path: &str) -> String {
 }
 
 /// Members of a kernel list such as `0-3,8`.
-fn listed(path: &str) -> u32 {
+pub fn listed(path: &str) -> u32 {
     let range = |part: &str| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         Some(last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)? + 1)

@@ -1,12 +1,12 @@
 //! What runs on the host: arms the probes, loads and starts the incoming kernel, collects the
 //! evidence. All input and output of a live update is here; what it means is decided elsewhere.
 
-mod anchors;
+pub(crate) mod anchors;
 mod arm;
 pub mod bpf;
 mod collect;
-mod error;
-mod identity;
+pub(crate) mod error;
+pub(crate) mod identity;
 mod jump;
 mod kallsyms;
 mod kmsg;
@@ -14,9 +14,9 @@ mod load;
 pub mod mark;
 mod missed;
 mod probes;
-mod state;
-mod ticks;
-mod tracefs;
+pub(crate) mod state;
+pub(crate) mod ticks;
+pub(crate) mod tracefs;
 mod vcpus;
 
 pub use arm::{arm, disarm};

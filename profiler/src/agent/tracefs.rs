@@ -42,6 +42,20 @@ impl Instance {
         self.dir.join(file)
     }
 
+    /// An instance beside the others, made if it is not there yet.
+    pub fn create(name: &str) -> Result<Self, AgentError> {
+        let dir = Self::global()?.dir.join("instances").join(name);
+        if !dir.exists() {
+            fs::create_dir(&dir).map_err(AgentError::file("create", &dir))?;
+        }
+        Ok(Self { dir })
+    }
+
+    /// Takes the instance away; the kernel refuses while one of its files is open.
+    pub fn remove(&self) -> Result<(), AgentError> {
+        fs::remove_dir(&self.dir).map_err(AgentError::file("remove", &self.dir))
+    }
+
     /// Writes a switch file.
     pub fn set(&self, file: &str, value: &str) -> Result<(), AgentError> {
         let path = self.dir.join(file);
@@ -93,12 +107,7 @@ impl Instance {
     pub fn drain(&self, name: &str, side: Side) -> Result<Vec<Frame>, AgentError> {
         let mut frames = Vec::new();
         let per_cpu = self.dir.join("per_cpu");
-        let entries = fs::read_dir(&per_cpu).map_err(AgentError::file("list", &per_cpu))?;
-        let mut cpus: Vec<u32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
-            .collect();
-        cpus.sort_unstable();
-        for cpu in cpus {
+        for cpu in self.cpus()? {
             // Before the pages: reading them changes the counters.
             let text = self.get(&format!("per_cpu/cpu{cpu}/stats"))?;
             frames.push(Frame::bare(side, Body::TraceStats { buffer: name.to_owned(), cpu, text }));
@@ -110,6 +119,29 @@ impl Instance {
             }
         }
         Ok(frames)
+    }
+
+    /// `trace_pipe_raw` of every CPU, to be read without waiting: what is read is gone.
+    pub fn open_pages(&self) -> Result<Vec<(u32, File)>, AgentError> {
+        let open = |cpu| {
+            let path = self.dir.join(format!("per_cpu/cpu{cpu}/trace_pipe_raw"));
+            let mut options = OpenOptions::new();
+            let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            Ok((cpu, opened.map_err(AgentError::file("open", path))?))
+        };
+        self.cpus()?.into_iter().map(open).collect()
+    }
+
+    /// CPUs that have a buffer here.
+    fn cpus(&self) -> Result<Vec<u32>, AgentError> {
+        let per_cpu = self.dir.join("per_cpu");
+        let entries = fs::read_dir(&per_cpu).map_err(AgentError::file("list", &per_cpu))?;
+        let number = |entry: io::Result<fs::DirEntry>| {
+            entry.ok()?.file_name().to_str()?.strip_prefix("cpu")?.parse().ok()
+        };
+        let mut cpus: Vec<u32> = entries.filter_map(number).collect();
+        cpus.sort_unstable();
+        Ok(cpus)
     }
 
     /// All pages of one `trace_pipe_raw`, each padded to the sub-buffer's size.
@@ -136,7 +168,7 @@ impl Instance {
     }
 
     /// `buffer_subbuf_size_kb`, since Linux 6.8; a page before.
-    fn page_size(&self) -> u32 {
+    pub fn page_size(&self) -> u32 {
         let kilobytes =
             self.get("buffer_subbuf_size_kb").ok().and_then(|text| text.trim().parse::<u32>().ok());
         kilobytes.filter(|kb| (4..=1024).contains(kb)).map_or(4096, |kb| kb * 1024)

@@ -5,4 +5,7 @@ pub mod compare;
 pub mod dump;
 mod output;
 pub mod report;
+pub mod serve;
+pub mod stream;
 pub mod trend;
+pub mod tui;

@@ -7,6 +7,7 @@
 //! blackout:A:BURST:SEQ:BEFORE:PREVIOUS[:MULT:SHIFT:ZERO]   clock anchor
 //! blackout:C:BEFORE:MONOTONIC:AFTER            CLOCK_MONOTONIC between two TSC readings
 //! blackout:M:{...}                             a VMM's mark (see [`super::mark`])
+//! blackout:S:LOST                              records that the live stream missed so far
 //! ```
 //! TSC values and the CRC-32 (of the frame's whole JSON) are hexadecimal, all other numbers decimal.
 //! The CRC keeps the frames of two armings that share a ring apart, and tells a damaged one.
@@ -29,6 +30,7 @@ const MAX_FRAMES: usize = 256;
 const DESCRIPTION: &str = "blackout:D:";
 const ANCHOR: &str = "blackout:A:";
 const MONOTONIC: &str = "blackout:C:";
+const STREAMED: &str = "blackout:S:";
 
 /// Why a description cannot be carried.
 #[derive(Debug, Error)]
@@ -161,6 +163,16 @@ fn of(text: &str, max: usize) -> Option<(usize, usize)> {
     let (index, count) = text.split_once('/')?;
     let (index, count) = (index.parse().ok()?, count.parse().ok()?);
     (index < count && count <= max).then_some((index, count))
+}
+
+/// The line by which `blackout serve` tells how many records its readers could not have.
+pub fn streamed_line(lost: u64) -> String {
+    format!("{STREAMED}{lost}")
+}
+
+/// The last such count among the lines of a trace; `None` if nothing was streamed.
+pub fn streamed_lost<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<u64> {
+    lines.into_iter().filter_map(|line| line.strip_prefix(STREAMED)?.parse().ok()).last()
 }
 
 /// A clock anchor: the TSC around a `trace_marker` write whose record time is the ring's clock.

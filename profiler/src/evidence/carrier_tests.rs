@@ -127,3 +127,10 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_last_count_of_the_stream_holds() {
+    let lines = [streamed_line(0), "blackout:S:x".to_owned(), streamed_line(7), "other".to_owned()];
+    assert_eq!(streamed_lost(lines.iter().map(String::as_str)), Some(7));
+    assert_eq!(streamed_lost(["other"]), None);
+}

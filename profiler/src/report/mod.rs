@@ -5,6 +5,7 @@ mod axis;
 mod coverage;
 mod failures;
 mod model;
+pub mod provisional;
 mod spans;
 pub mod text;
 mod time;

@@ -16,7 +16,7 @@ pub use crate::timeline::{Identity, VmStatus};
 pub const SCHEMA: &str = "blackout.report/1";
 
 /// What one live update did, and how long each part of it took.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// `blackout.report/1`.
     pub schema: String,
@@ -69,7 +69,7 @@ pub struct Report {
 }
 
 /// What made this report.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `blackout`.
     pub name: String,
@@ -119,12 +119,13 @@ pub struct Kernel {
 }
 
 /// Whether the live update worked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Both kernels were seen, nothing failed, the window has both ends.
     Complete,
     /// It may have worked, but part of the evidence is missing.
+    #[default]
     Partial,
     /// The kexec was refused, or something was not restored.
     Failed,
@@ -161,7 +162,7 @@ pub struct Clock {
 }
 
 /// The window that is divided.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Window {
     /// `vm`, `host` or `marks`.
     pub definition: String,

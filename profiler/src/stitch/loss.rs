@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What became of the flight recorder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Handover {
     /// The incoming kernel found the outgoing kernel's ring as it was left.
@@ -12,6 +12,7 @@ pub enum Handover {
     /// The incoming kernel did not take it.
     Rejected,
     /// There was none.
+    #[default]
     Absent,
 }
 

@@ -35,6 +35,7 @@ use crate::{
     },
 };
 
+pub(crate) use decode::sightings;
 pub use half::Half;
 pub use logs::Complaint;
 pub use loss::{Handover, Loss, ProbeLoss};
@@ -177,6 +178,7 @@ impl Stitching {
             return Ok(flight);
         }
         self.count_trace_loss(&flight);
+        self.count_streamed(&flight);
         self.marks(Side::Outgoing, &flight);
         let anchors = clocks::anchors(printed(&flight));
         self.carried_hz = clocks::last_hz(&anchors);
@@ -204,6 +206,7 @@ impl Stitching {
         let Some(buffer) = incoming.buffers.get("boot") else { return };
         let boot = self.decode(buffer, incoming);
         self.count_trace_loss(&boot);
+        self.count_streamed(&boot);
         self.marks(Side::Incoming, &boot);
         let decoded = if buffer.clock == "x86-tsc" {
             let console = boot.events.iter().filter_map(|event| match &event.event {
@@ -348,6 +351,14 @@ impl Stitching {
         self.lost("trace records", trace.loss.short_records, "shorter than their format");
         self.lost("trace pages", trace.loss.damaged_pages, "damaged");
         self.notes.extend(trace.loss.problems.iter().cloned());
+    }
+
+    /// What the live stream of this kernel missed, if there was one.
+    fn count_streamed(&mut self, trace: &Trace) {
+        if let Some(lost) = carrier::streamed_lost(printed(trace).map(|(_, line)| line)) {
+            let before = self.loss.streamed.unwrap_or(0);
+            self.loss.streamed = Some(before.saturating_add(lost));
+        }
     }
 
     fn lost(&mut self, probe: &str, count: u64, reason: &str) {

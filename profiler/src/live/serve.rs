@@ -1,0 +1,214 @@
+//! `blackout serve`: what the kernel does, told to whoever listens, under either kernel.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::time::ClockId;
+use thiserror::Error;
+
+use super::{
+    endpoint::{Endpoint, Exposed},
+    journal::{Journal, Limits},
+    message::{Hello, Message, SCHEMA},
+    server::{Listener, Server},
+    telling::Telling,
+};
+use crate::{
+    agent::{AgentError, anchors::nanoseconds, identity, state, ticks::ticks},
+    recording::{Body, Side, frame::Kernel, reader},
+};
+
+/// How long clients have to take the last lines.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What `blackout serve` is told.
+#[derive(Debug, Clone)]
+pub struct ServeOptions {
+    /// Folder of the recordings.
+    pub state_dir: PathBuf,
+    /// Where to listen.
+    pub listen: Vec<Endpoint>,
+    /// Clients at once.
+    pub max_clients: usize,
+}
+
+/// Why there is no stream.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// Something of the host.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// Anybody could read it.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
+    /// A socket.
+    #[error("cannot listen on {endpoint}")]
+    Listen {
+        /// Which.
+        endpoint: Endpoint,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something of this process.
+    #[error("cannot serve")]
+    Io(#[from] io::Error),
+    /// Two would take each other's records.
+    #[error("another `blackout serve` is running")]
+    Running,
+}
+
+/// The live update that is served: what an agent has to know to begin.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub side: Side,
+    pub run: String,
+    /// Names by address, as `arm` found them.
+    pub symbols: Vec<(u64, String)>,
+    /// The recording: that of this run may come to be only later.
+    pub recording: PathBuf,
+    pub tsc_hz: Option<u64>,
+}
+
+/// Serves until the live update is over and reported, or a signal comes. `listening` is called once
+/// clients can connect.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn serve(options: &ServeOptions, listening: impl FnOnce()) -> Result<(), ServeError> {
+    for endpoint in &options.listen {
+        endpoint.check_listen()?;
+    }
+    let _only_one = only_one()?;
+    let subject = subject(options)?;
+    let journal = Arc::new(Journal::new(Limits::default()));
+    let hello = hello(&subject);
+    let server = Server::new(Arc::clone(&journal), options.max_clients, move || {
+        let (tsc, realtime_ns) = (ticks(), nanoseconds(ClockId::Realtime));
+        Message::Hello(Hello { tsc, realtime_ns, ..hello.clone() })
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(options, subject, &journal, Arc::new(server), listening))
+}
+
+async fn run(
+    options: &ServeOptions,
+    subject: Subject,
+    journal: &Arc<Journal>,
+    server: Arc<Server>,
+    listening: impl FnOnce(),
+) -> Result<(), ServeError> {
+    for endpoint in &options.listen {
+        let failed = |source| ServeError::Listen { endpoint: endpoint.clone(), source };
+        let listener = Listener::bind(endpoint).await.map_err(failed)?;
+        tokio::spawn(Arc::clone(&server).accept(listener));
+    }
+    listening();
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ended, mut end) = tokio::sync::oneshot::channel();
+    // A thread of its own: no client can keep it from reading.
+    let teller = {
+        let (journal, stop) = (Arc::clone(journal), Arc::clone(&stop));
+        thread::Builder::new().name("telling".to_owned()).spawn(move || {
+            let result = Telling::begin(subject, &journal).and_then(|mut telling| telling.all(&stop));
+            let reason = match &result {
+                Ok(reason) => (*reason).to_owned(),
+                Err(error) => crate::agent::error::chain(error),
+            };
+            if let Some(line) = (Message::Bye { reason }).line() {
+                journal.push(line);
+            }
+            journal.end();
+            // Nobody waits any more: the process is ending.
+            let _ = ended.send(());
+            result.map(drop)
+        })?
+    };
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        _ = &mut end => {}
+        _ = tokio::signal::ctrl_c() => stop.store(true, Ordering::Relaxed),
+        _ = terminate.recv() => stop.store(true, Ordering::Relaxed),
+    }
+    let told = tokio::task::spawn_blocking(move || teller.join()).await;
+    let _ = tokio::time::timeout(GRACE, async {
+        while server.clients() > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    for endpoint in &options.listen {
+        if let Endpoint::Unix(path) = endpoint {
+            // Who comes later finds no socket, instead of one that nobody serves.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    match told {
+        Ok(Ok(result)) => Ok(result?),
+        Ok(Err(_)) | Err(_) => Err(io::Error::other("the telling thread died").into()),
+    }
+}
+
+/// Held for as long as this process serves.
+fn only_one() -> Result<std::fs::File, ServeError> {
+    let path = "/run/blackout-serve.lock";
+    let file = std::fs::File::create(path).map_err(AgentError::file("create", path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::Running),
+        Err(std::fs::TryLockError::Error(error)) => Err(AgentError::file("lock", path)(error).into()),
+    }
+}
+
+/// An incoming kernel's run is on its command line; an outgoing one's is the armed recording.
+fn subject(options: &ServeOptions) -> Result<Subject, AgentError> {
+    let came_with = identity::run_on_cmdline();
+    let armed = state::armed(&options.state_dir);
+    let (side, run, recording) = match (armed, came_with) {
+        // This kernel came by another live update, and is armed for the next.
+        (Ok((run, path)), came_with) if came_with.as_ref() != Some(&run.id) => (Side::Outgoing, run.id, path),
+        (_, Some(id)) => (Side::Incoming, id.clone(), state::path(&options.state_dir, &id)),
+        (Err(error), None) => return Err(error),
+        (Ok((run, path)), None) => (Side::Outgoing, run.id, path),
+    };
+    let mut symbols = Vec::new();
+    let mut tsc_hz = None;
+    if side == Side::Outgoing {
+        let bytes = std::fs::read(&recording).map_err(AgentError::file("read", &recording))?;
+        let read =
+            reader::read(&bytes).map_err(|source| AgentError::Read { path: recording.clone(), source })?;
+        for frame in read.frames {
+            match frame.body {
+                Body::Symbols { symbols: found } => symbols = found,
+                Body::Kernel(Kernel { tsc_hz: Some(hz), .. }) => tsc_hz = Some(hz),
+                _ => {}
+            }
+        }
+    }
+    // The kernel's scale is there at once; reading all of its log for the frequency is not.
+    let scaled = crate::agent::anchors::scale().and_then(crate::clock::sched_clock::hz);
+    Ok(Subject { side, run, symbols, recording, tsc_hz: scaled.or(tsc_hz) })
+}
+
+fn hello(subject: &Subject) -> Hello {
+    let uname = rustix::system::uname();
+    Hello {
+        schema: SCHEMA.to_owned(),
+        tool: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: subject.side.into(),
+        run: subject.run.clone(),
+        host: uname.nodename().to_string_lossy().into_owned(),
+        release: uname.release().to_string_lossy().into_owned(),
+        cpus: identity::listed("/sys/devices/system/cpu/online"),
+        tsc_hz: subject.tsc_hz,
+        tsc: 0,
+        realtime_ns: 0,
+    }
+}
