@@ -176,6 +176,7 @@ fn guests<'a>(report: &'a Report, theme: Theme, lines: &mut Vec<Line<'a>>) {
             VmStatus::Bounded => ("at most this", theme.good()),
             VmStatus::NotResumed => ("NOT RESUMED", theme.bad()),
             VmStatus::StopUnknown => ("stop unknown", theme.bad()),
+            VmStatus::ResumeUnknown => ("resume unknown", theme.bad()),
         };
         let text = format!(
             "  {:<24} {:>12} {:>10}  ",
