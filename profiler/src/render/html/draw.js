@@ -1,6 +1,5 @@
 // The picture. One frame touches each row by binary search and draws at most one thing a pixel.
 
-const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
 const ROW = 17, LANE_GAP = 5, RULER = 22, BAND = 26, GROUP = 22, GUEST_ROW = 16;
 const HEAD = RULER + BAND;

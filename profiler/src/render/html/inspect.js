@@ -78,6 +78,8 @@ function reveal(index) {
   if (y < view.top || y + ROW > view.top + plot.height - HEAD) scrollTo(y - (plot.height - HEAD) / 2);
   const from = starts[index], to = ends[index], shown = view.to - view.from;
   if (from > view.to || to < view.from) show(from - shown / 2, from + shown / 2);
+  // Where it is drawn, for those who drive the page.
+  canvas.dataset.row = HEAD + placeOf(index) - view.top + ROW / 2;
   redraw();
 }
 

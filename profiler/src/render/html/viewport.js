@@ -1,5 +1,7 @@
 // What part of time and of the lanes is shown.
 
+const canvas = document.getElementById("canvas");
+const rangeShown = document.getElementById("range");
 const SHORTEST = 200; // ns across the whole picture
 const view = { from: 0, to: 1, top: 0, grouping: 0 };
 const margin = (extent[1] - extent[0]) * 0.02 + 1;
@@ -10,6 +12,9 @@ function show(from, to) {
   from = Math.min(Math.max(middle - length / 2, extent[0] - margin), extent[1] + margin - length);
   view.from = from;
   view.to = from + length;
+  rangeShown.textContent = `${duration(view.from)} to ${duration(view.to)}`;
+  canvas.dataset.from = view.from;
+  canvas.dataset.to = view.to;
   redraw();
 }
 const showWindow = () => show(-windowEnd * 0.015, windowEnd * 1.015);
