@@ -276,7 +276,7 @@ fn pictures() {
     browser.screenshot(&dir.join("report.webp"));
     let (mut browser, _page) = browse(&rich::rich());
     let views = [
-        ("light", 1280, 2600, "screen", "light"),
+        ("light", 1280, 4200, "screen", "light"),
         ("dark", 1280, 2600, "screen", "dark"),
         ("narrow", 390, 1600, "screen", "light"),
         ("print", 800, 1600, "print", "light"),
@@ -286,6 +286,13 @@ fn pictures() {
         browser.frame();
         browser.screenshot(&dir.join(format!("rich-{name}.png")));
     }
+    browser.show_as(1280, 900, "screen", "dark");
+    find(&mut browser, "retrieve");
+    browser.key("Enter", false);
+    browser.eval("canvas.focus()");
+    browser.key("Enter", false);
+    (0..3).for_each(|_| browser.key("-", false));
+    browser.screenshot(&dir.join("rich-zoomed.png"));
     let (mut browser, _page) = browse(&rich::large());
     browser.screenshot(&dir.join("large.png"));
 }

@@ -202,9 +202,9 @@ function guestRow(item) {
   pen.fillRect(left, yOf(item) + 1, Math.max(right - left, 1.5), GUEST_ROW - 3);
   pen.globalAlpha = 1;
   pen.fillStyle = item.own ? theme["guest-ink"] : theme.ink;
-  const text = from !== null && to !== null ? duration(to - from) : item.status;
+  const text = from === null || to === null ? item.status : `${item.own ? "dark" : "paused"} ${duration(to - from)}`;
   const start = Math.max(left, plot.left);
-  write(`${item.own ? "dark " : "paused "}${text}`, start + 5, yOf(item) + GUEST_ROW / 2, right - start - 8);
+  write(text, start + 5, yOf(item) + GUEST_ROW / 2, right - start - 8);
 }
 
 function spanRow(row, y) {

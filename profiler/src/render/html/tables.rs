@@ -96,7 +96,7 @@ pub fn facts(report: &Report) -> String {
     fact(
         false,
         "machine",
-        &format!("{}, {} CPUs, {memory} MiB, {} nodes", run.host, run.cpus, run.numa_nodes),
+        &format!("{}, {} CPUs, {memory} MiB, NUMA nodes: {}", run.host, run.cpus, run.numa_nodes),
     );
     fact(false, "recorded", &run.recorded_at);
     fact(false, "run", &run.id);
@@ -142,6 +142,7 @@ pub fn phases(report: &Report) -> String {
     }
     if let Some(window) = &report.window {
         let title = format!("window ({})", window.definition);
+        let borders = format!("{}, up to {}", window.start, window.end);
         table.row(
             "sum",
             &[
@@ -152,7 +153,7 @@ pub fn phases(report: &Report) -> String {
                 Cell::Figure("100.0 %".to_owned()),
                 Cell::Figure(duration(window.error_ns)),
                 Cell::Text(""),
-                Cell::Text(&window.start),
+                Cell::Text(&borders),
             ],
         );
     }
