@@ -54,6 +54,13 @@ pub const STATIC: &[Need] = &[
 pub const SELFTEST: &[Need] = &[program("make", "make"), program("gcc", "gcc")];
 /// For running the virtual machine.
 pub const QEMU: &[Need] = &[program("qemu-system-x86_64", "qemu-system-x86")];
+/// For the HTML report in a browser, if none of [`BROWSERS`] is there.
+pub const BROWSER: &[Need] = &[
+    program("chromium-headless-shell", "chromium-headless-shell"),
+    file(&["/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"], "fonts-dejavu-core"),
+];
+/// Browsers that speak Chromium's protocol.
+pub const BROWSERS: &[&str] = &["chromium-headless-shell", "chromium", "google-chrome", "chrome"];
 /// For workloads that are shell scripts.
 pub const SHELL: &[Need] = &[file(BUSYBOX, "busybox-static")];
 /// Where a busybox is looked for.

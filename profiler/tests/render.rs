@@ -1,21 +1,24 @@
 //! Every renderer over reports of real live updates, checked with parsers that are not ours.
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests, but not in their helpers")]
 
-use std::{collections::HashMap, fs, path::PathBuf, str};
+use std::collections::HashMap;
 
 use profiler::{
-    recording::read,
     render::{self, Format},
-    report::{self, Report, Span},
+    report::{Report, Span},
 };
 
-const FIXTURES: [&str; 5] = ["plain", "stamped", "other-kernel", "freeze-fails", "no-flight-recorder"];
+const FIXTURES: [&str; 6] =
+    ["plain", "stamped", "other-kernel", "freeze-fails", "no-flight-recorder", "rich"];
 /// What else the snapshots show is the same again.
-const SHOWN: [&str; 2] = ["plain", "freeze-fails"];
+const SHOWN: [&str; 3] = ["plain", "freeze-fails", "rich"];
 
+#[path = "rich/mod.rs"]
+mod rich;
+
+/// The report of a recording; `rich` is made in code.
 fn build(name: &str) -> Report {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(format!("{name}.blackout"));
-    report::build(&read(&fs::read(path).unwrap()).unwrap()).unwrap()
+    if name == "rich" { rich::rich() } else { rich::fixture(name) }
 }
 
 /// The same with four spans a phase: the hundreds of initcalls say nothing that a few do not.
@@ -156,7 +159,12 @@ fn hlog_holds_every_call_that_has_a_duration() {
                 calls += histogram.len();
             }
         }
-        assert_eq!(calls, spans_of_phases(&report, &|span| span.duration_ns.is_some()) as u64, "{name}");
+        let counted: u64 = report.hot.iter().map(|hot| hot.count).sum();
+        assert_eq!(
+            calls,
+            counted + spans_of_phases(&report, &|span| span.duration_ns.is_some()) as u64,
+            "{name}"
+        );
     }
 }
 

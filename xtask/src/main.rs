@@ -3,6 +3,7 @@
 
 mod digest;
 mod ebpf;
+mod page;
 mod schema;
 mod sysroot;
 mod test;
@@ -35,6 +36,10 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Drive the HTML report in a headless Chromium
+    Page,
+    /// Take the README's picture of the HTML report again
+    Pictures,
     /// Run every check there is: formatting, lints, licences, tests, documentation, live updates in a VM
     Test {
         /// Also the long live updates (full_*) and every fuzz target for a minute
@@ -49,6 +54,8 @@ fn main() -> ExitCode {
         Task::Ebpf { check: true } => ebpf::check(),
         Task::Schema { check: false } => schema::write(),
         Task::Schema { check: true } => schema::check(),
+        Task::Page => page::check(),
+        Task::Pictures => page::pictures(),
         Task::Test { full } => test::everything(full),
     };
     match done {

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, in the order of how soon they fail.
 
 use crate::workspace::{self, cargo, run};
-use crate::{ebpf, schema, tools};
+use crate::{ebpf, page, schema, tools};
 use anyhow::{Context, Result, bail};
 use lab::{cache::Cache, packages};
 use std::process::Command;
@@ -15,13 +15,14 @@ const FUZZ_S: u32 = 60;
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     ("format", format),
     ("lints", lints),
     ("eBPF object", ebpf::check),
     ("unit and integration tests", tests),
     ("report schema", schema::check),
     ("documentation", documentation),
+    ("HTML report in a browser", page::check),
     ("licences and sources of dependencies", dependencies),
     ("live updates in a virtual machine", live_updates),
 ];

@@ -32,17 +32,22 @@ pub fn render(report: &Report) -> Result<Vec<u8>, Error> {
         .add_comment(&format!("values: ns; times: s from the window's start; {lost}"))
         .with_max_value_divisor(1e6);
     let mut log = builder.begin_log_with(&mut out, &mut serializer).map_err(|why| failed("the log", &why))?;
+    let mut write = |tag: &str, histogram: &Histogram<u64>, start_ns: i64, duration_ns| {
+        let (start, length) =
+            (Duration::from_nanos(start_ns.unsigned_abs()), Duration::from_nanos(duration_ns));
+        log.write_histogram(histogram, start, length, Tag::new(tag))
+            .map_err(|why| failed(tag, &format!("{why:?}")))
+    };
+    // A log's times only grow, and it knows none before its own start: what was counted outside the window is
+    // tagged with where, and stands at 0.
+    for hot in report.hot.iter().filter(|hot| report.phases.iter().all(|phase| phase.id != hot.phase)) {
+        write(&tag(&hot.phase, &hot.probe), &decode(hot)?, 0, 0)?;
+    }
     for (index, phase) in report.phases.iter().enumerate() {
         for (name, histogram) in histograms(report, index)? {
-            let (start, length) = (
-                Duration::from_nanos(phase.start_ns.unsigned_abs()),
-                Duration::from_nanos(phase.duration_ns),
-            );
-            log.write_histogram(&histogram, start, length, Tag::new(&name))
-                .map_err(|why| failed(&name, &format!("{why:?}")))?;
+            write(&name, &histogram, phase.start_ns, phase.duration_ns)?;
         }
     }
-    drop(log);
     Ok(out)
 }
 

@@ -47,7 +47,7 @@ pub fn rich() -> Report {
     ];
     report.hot = vec![
         hot("folio-restore", Place::Incoming, "restore", 40_000),
-        hot("folio-preserve", Place::Outgoing, "freeze", 12),
+        hot("folio-preserve", Place::Outgoing, "brownout", 12),
     ];
     report.advice = vec![Advice {
         phase: "initcalls".into(),
@@ -67,7 +67,7 @@ pub fn rich() -> Report {
     report.loss.flight_recorder = Some(3);
     report.loss.per_probe =
         vec![ProbeLoss { probe: "kvm-exit".into(), count: 2, reason: "record of an unknown probe".into() }];
-    let hole = report.phases.iter_mut().find(|phase| phase.id == "tracers").map(|phase| {
+    let hole = report.phases.iter_mut().find(|phase| phase.id == "tracing").map(|phase| {
         (phase.id, phase.title) = ("unobserved".into(), "unobserved".into());
         phase.duration_ns
     });

@@ -48,7 +48,7 @@ fn bar(out: &mut String, index: usize, phase: &Phase, window: &Window) {
     let x = scale(phase.start_ns, window);
     let width = WIDTH * phase.duration_ns as f64 / window.duration_ns.max(1) as f64;
     let class = if phase.id == "unobserved" { "unobserved" } else { display::kernel(phase.kernel) };
-    let shade = if index % 2 == 0 { "even" } else { "odd" };
+    let shade = if index.is_multiple_of(2) { "even" } else { "odd" };
     let (title, length) = (escape(&phase.title), duration(phase.duration_ns));
     // Writing to a String does not fail.
     let _ = write!(
