@@ -4,6 +4,7 @@
 mod digest;
 mod ebpf;
 mod page;
+mod resample;
 mod schema;
 mod sysroot;
 mod test;
@@ -40,6 +41,8 @@ enum Task {
     Page,
     /// Take the README's picture of the HTML report again
     Pictures,
+    /// Measure how often the gate of `blackout compare` is right, by comparing random draws of real runs
+    Resample(resample::Draw),
     /// Run every check there is: formatting, lints, licences, tests, documentation, live updates in a VM
     Test {
         /// Also the long live updates (full_*) and every fuzz target for a minute
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Schema { check: true } => schema::check(),
         Task::Page => page::check(),
         Task::Pictures => page::pictures(),
+        Task::Resample(draw) => resample::run(&draw),
         Task::Test { full } => test::everything(full),
     };
     match done {

@@ -12,6 +12,7 @@ mod judge;
 mod model;
 pub mod random;
 pub mod render;
+pub mod resample;
 mod rows;
 mod run;
 mod spoil;
@@ -48,6 +49,11 @@ impl Default for Options {
 
 /// Compares two builds by their runs. Either side may be empty: the verdict is then inconclusive.
 pub fn compare(base: &[Run], new: &[Run], options: &Options) -> Comparison {
+    compare_some(base.iter().collect(), new.iter().collect(), options)
+}
+
+/// The same of runs that are kept elsewhere.
+pub fn compare_some(base: Vec<&Run>, new: Vec<&Run>, options: &Options) -> Comparison {
     let mut warnings = Vec::new();
     let base = warnings::distinct("base", base, &mut warnings);
     let new = warnings::distinct("new", new, &mut warnings);

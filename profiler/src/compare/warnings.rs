@@ -15,13 +15,14 @@ const MEMORY_TOLERANCE: f64 = 0.05;
 
 /// The runs of one side in the order of time, each live update once (a recording and its report are one).
 /// Deterministic runs are all alike, also in their ids.
-pub fn distinct<'a>(side: &str, runs: &'a [Run], warnings: &mut Vec<String>) -> Vec<&'a Run> {
+pub fn distinct<'a>(side: &str, runs: Vec<&'a Run>, warnings: &mut Vec<String>) -> Vec<&'a Run> {
     let mut seen = BTreeSet::new();
     let is_new = |run: &&Run| {
         run.identity.deterministic || run.identity.id.is_empty() || seen.insert(run.identity.id.clone())
     };
-    let mut distinct: Vec<&Run> = runs.iter().filter(is_new).collect();
-    let repeated = runs.len() - distinct.len();
+    let given = runs.len();
+    let mut distinct: Vec<&Run> = runs.into_iter().filter(is_new).collect();
+    let repeated = given - distinct.len();
     if repeated > 0 {
         warnings.push(format!("{repeated} files of the {side} side repeat a run: each run counts once"));
     }

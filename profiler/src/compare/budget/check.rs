@@ -13,8 +13,8 @@ use crate::{
 /// Checks every limit of a budget. `base` is the baseline of relative limits, and may be empty.
 pub fn check(budget: &Budget, base: &[Run], new: &[Run], alpha: f64) -> Vec<Check> {
     let mut nothing = Vec::new();
-    let base = distinct("base", base, &mut nothing);
-    let new = distinct("new", new, &mut nothing);
+    let base = distinct("base", base.iter().collect(), &mut nothing);
+    let new = distinct("new", new.iter().collect(), &mut nothing);
     let mut checker = Checker { base: &base, new: &new, alpha, tests: Tests::default(), checks: Vec::new() };
     checker.limits("window", &budget.window, window);
     for (id, limits) in &budget.phase {
