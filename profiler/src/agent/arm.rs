@@ -65,7 +65,9 @@ pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
         }
         burst(&mut marker, 0)?;
     }
-    let frames: Vec<Frame> = bodies.into_iter().map(|body| Frame::bare(Side::Outgoing, body)).collect();
+    let mut frames: Vec<Frame> = bodies.into_iter().map(|body| Frame::bare(Side::Outgoing, body)).collect();
+    // In the file only: the flight recorder has no room for it.
+    frames.extend(identity::config(Side::Outgoing));
     let mut file = Recorder::create(&state::path(state_dir, &run.id))?;
     file.write(&frames)?;
     file.sync()?;

@@ -129,6 +129,7 @@ fn evidence(
     let log = kmsg::read_all()?;
     frames.push(incoming(Body::Kernel(identity::kernel(&log))));
     frames.push(Frame { side: Side::Incoming, body: Body::Kmsg, blob: log });
+    frames.extend(identity::config(Side::Incoming));
     if let Ok(blob) = fs::read("/sys/kernel/boot_params/data") {
         frames.push(Frame { side: Side::Incoming, body: Body::BootParams, blob });
     }

@@ -14,7 +14,10 @@ use crate::{
         facts::{Fact, facts, tsc_khz},
         kmsg,
     },
-    recording::frame::{Kernel, Run},
+    recording::{
+        Body, Frame, Side,
+        frame::{Kernel, Run},
+    },
 };
 
 /// A new run's identity.
@@ -93,6 +96,12 @@ fn memory_bytes() -> Option<u64> {
     let meminfo = fs::read_to_string("/proc/meminfo").ok()?;
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     Some(total.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1024)
+}
+
+/// The configuration as the kernel holds it: a frame of its own, for it is some 40 kB.
+pub fn config(side: Side) -> Option<Frame> {
+    let blob = fs::read("/proc/config.gz").ok()?;
+    Some(Frame { side, body: Body::Config, blob })
 }
 
 /// Hash of the compressed configuration as the kernel holds it: equal builds have equal bytes.

@@ -97,8 +97,11 @@ mod tests {
         simulated_nulls(2000);
     }
 
+    /// Draws a factor of a phase's time.
+    type Null = fn(&mut Random) -> f64;
+
     fn simulated_nulls(trials: u32) {
-        let nulls: [(&str, fn(&mut Random) -> f64); 5] = [
+        let nulls: [(&str, Null); 5] = [
             ("normal", |random| 1.0 + 0.02 * random.normal()),
             ("skewed", |random| (0.3 * random.normal()).exp()),
             ("heavy tails", |random| 1.0 + 0.001 / (random.uniform() + 1e-6)),

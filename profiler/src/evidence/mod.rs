@@ -7,6 +7,7 @@
 //!   BpfPrintk text          -> probe_record (calls and returns of probed functions)
 //! Kmsg                      -> kmsg (lines), facts (what they state)
 //! BootParams                -> stamps
+//! Config                    -> config
 //! ```
 //! The flight recorder is decoded twice: first with the incoming kernel's formats, which are good for
 //! `ftrace:print` because its id never changes; from those lines [`carrier::assemble`] gets the
@@ -14,10 +15,11 @@
 //! can be read.
 //!
 //! Everything here is pure and total: any input gives a value or an error, nothing is allocated beyond
-//! the size of the input, and text is scrubbed of control characters ([`text::scrub`]) when it is decoded.
+//! the size of the input (but 4 MiB for the configuration, which is compressed), and text is scrubbed of control characters ([`text::scrub`]) when it is decoded.
 
 mod bytes;
 pub mod carrier;
+pub mod config;
 pub mod facts;
 pub mod format;
 #[cfg(test)]

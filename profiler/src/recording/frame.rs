@@ -86,6 +86,8 @@ pub enum Body {
     Coverage(Coverage),
     /// `/sys/kernel/boot_params/data` of an x86 kernel: blob; carries image stamps.
     BootParams,
+    /// `/proc/config.gz`: blob, as the kernel gives it.
+    Config,
     /// What a command that ran beside the recorder did.
     Command(CommandResult),
     /// The kexec did not happen: `reboot(2)` came back.

@@ -3,8 +3,9 @@
 use super::{axis::Axis, coverage::coverage, failures::failures, spans::phases, *};
 use crate::{
     catalogue::{CATALOGUE, Place},
+    evidence::config,
     recording::{self, Recording, Side, frame},
-    stitch::{self, Moment, Sighting, StitchError, Stitched, What},
+    stitch::{self, Half, Moment, Sighting, StitchError, Stitched, What},
     timeline::{self, Ends, Milestones, WindowKind},
 };
 
@@ -35,8 +36,8 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
         run: run(&stitched),
         liveupdate_number: incoming.map(|kernel| kernel.liveupdate_number),
         kexec_count: incoming.map(|kernel| kernel.kexec_count),
-        outgoing: stitched.outgoing.kernel.as_ref().map(kernel),
-        incoming: incoming.map(kernel),
+        outgoing: kernel(&stitched.outgoing),
+        incoming: kernel(&stitched.incoming),
         outcome: outcome(&stitched, ends.as_ref(), &failures, recording),
         failures,
         handover: stitched.handover,
@@ -179,15 +180,16 @@ pub fn tool() -> Tool {
     }
 }
 
-fn kernel(kernel: &frame::Kernel) -> Kernel {
-    Kernel {
+fn kernel(half: &Half) -> Option<Kernel> {
+    let kernel = half.kernel.as_ref()?;
+    Some(Kernel {
         release: kernel.release.clone(),
         version: kernel.version.clone(),
         build_id: kernel.build_id.clone(),
         config_sha256: kernel.config_sha256.clone(),
         cmdline: kernel.cmdline.clone(),
-        config: None,
-    }
+        config: half.config.and_then(config::parse),
+    })
 }
 
 fn run(stitched: &Stitched) -> Run {

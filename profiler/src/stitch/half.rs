@@ -34,6 +34,8 @@ pub struct Half<'a> {
     pub symbols: BTreeMap<u64, String>,
     /// What was probed.
     pub coverage: Option<Coverage>,
+    /// `/proc/config.gz`.
+    pub config: Option<&'a [u8]>,
     /// `boot_params`.
     pub boot_params: Option<&'a [u8]>,
     /// Commands that ran beside the recorder.
@@ -61,6 +63,7 @@ impl<'a> Half<'a> {
                 }
                 Body::TraceStats { buffer, cpu, text } => half.stats.push((buffer, *cpu, text)),
                 Body::Kmsg => half.kmsg = Some(&frame.blob),
+                Body::Config => half.config = Some(&frame.blob),
                 Body::BootParams => half.boot_params = Some(&frame.blob),
                 body => half.take(body.clone()),
             }
@@ -105,6 +108,7 @@ impl<'a> Half<'a> {
             | Body::TraceStats { .. }
             | Body::Kmsg
             | Body::BootParams
+            | Body::Config
             | Body::Unknown => {}
         }
     }
