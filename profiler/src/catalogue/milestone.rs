@@ -15,6 +15,8 @@ pub enum Milestone {
     Log(String),
     /// A VMM made a mark of this name.
     Mark(String),
+    /// The guest whose window is divided stopped.
+    GuestStopped,
     /// The image's 64-bit entry was reached (image stamp).
     StampEntry,
     /// The image was decompressed (image stamp).
@@ -38,6 +40,7 @@ impl FromStr for Milestone {
             ("exit", probe) => Ok(Self::Exit(probe.into())),
             ("log", line) => Ok(Self::Log(line.into())),
             ("mark", name) => Ok(Self::Mark(name.into())),
+            ("guest", "stopped") => Ok(Self::GuestStopped),
             ("stamp", "entry") => Ok(Self::StampEntry),
             ("stamp", "decompressed") => Ok(Self::StampDecompressed),
             ("clock", "epoch") => Ok(Self::ClockEpoch),
@@ -55,6 +58,7 @@ impl fmt::Display for Milestone {
             Self::Exit(probe) => write!(f, "exit {probe}"),
             Self::Log(line) => write!(f, "log {line}"),
             Self::Mark(name) => write!(f, "mark {name}"),
+            Self::GuestStopped => f.write_str("guest stopped"),
             Self::StampEntry => f.write_str("stamp entry"),
             Self::StampDecompressed => f.write_str("stamp decompressed"),
             Self::ClockEpoch => f.write_str("clock epoch"),
@@ -84,6 +88,7 @@ mod tests {
             "clock epoch",
             "initcalls end",
             "mark x",
+            "guest stopped",
         ] {
             assert_eq!(text.parse::<Milestone>().unwrap().to_string(), text);
         }

@@ -8,10 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use profiler::{
     recording::reader,
     render::{self, Format},
-    report::{self, Outcome},
+    report::{self, Choice, Outcome, WindowChoice},
 };
 
 /// Exit code for a recording that is lossy or partial, with `--strict`.
@@ -28,9 +29,47 @@ pub struct Args {
     /// Write it here instead of to standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Which window to divide [default: the longest of a guest that is known, else the host's]
+    #[arg(long, value_enum)]
+    window: Option<Window>,
+    /// The guest: divide its window, and count its marks only
+    #[arg(long, value_name = "NAME")]
+    vm: Option<String>,
+    /// Begin at the first mark of this name instead
+    #[arg(long, value_name = "mark:NAME", value_parser = mark)]
+    from: Option<String>,
+    /// End at the last mark of this name instead
+    #[arg(long, value_name = "mark:NAME", value_parser = mark)]
+    to: Option<String>,
     /// Exit with 5 if the recording lost something or the live update is not complete
     #[arg(long)]
     strict: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Window {
+    /// From reboot(2) to the end of the last LUO session
+    Host,
+    /// From the last exit of the last vCPU to stop, to the first entry of the first to run
+    Vm,
+}
+
+/// A border of a window: so far marks alone.
+fn mark(text: &str) -> Result<String, String> {
+    let name = text.strip_prefix("mark:").filter(|name| !name.is_empty());
+    name.map(str::to_owned).ok_or_else(|| "write mark:NAME, with the name of a `blackout mark`".to_owned())
+}
+
+impl Args {
+    fn choice(&self) -> Choice {
+        let window = match self.window {
+            None => WindowChoice::Auto,
+            Some(Window::Host) => WindowChoice::Host,
+            Some(Window::Vm) => WindowChoice::Vm,
+        };
+        let (from_mark, to_mark) = (self.from.clone(), self.to.clone());
+        Choice { window, vm: self.vm.clone(), from_mark, to_mark }
+    }
 }
 
 /// Computes and renders the report; it is written before any exit code is decided.
@@ -38,7 +77,7 @@ pub fn run(args: &Args, stdout: &mut impl Write) -> Result<ExitCode> {
     let name = args.file.display();
     let bytes = fs::read(&args.file).with_context(|| format!("cannot read {name}"))?;
     let recording = reader::read(&bytes).with_context(|| format!("{name}"))?;
-    let report = report::build(&recording).with_context(|| format!("{name}"))?;
+    let report = report::build_for(&recording, &args.choice()).with_context(|| format!("{name}"))?;
     let rendered = render::render(&report, args.format).with_context(|| format!("{name}"))?;
     match &args.output {
         Some(path) => {

@@ -1,30 +1,78 @@
 //! Recording -> report: runs the pipeline and puts its results under the contract's names.
 
-use super::{axis::Axis, coverage::coverage, failures::failures, spans::phases, *};
+use super::{
+    axis::Axis,
+    choice::{Chosen, choose},
+    coverage::coverage,
+    failures::failures,
+    guests,
+    spans::phases,
+    *,
+};
 use crate::{
     catalogue::{CATALOGUE, Place},
     evidence::config,
     recording::{self, Recording, Side, frame},
     stitch::{self, Half, Moment, Sighting, StitchError, Stitched, What},
-    timeline::{self, Ends, Milestones, WindowKind},
+    timeline::{self, Ends, Guest, Milestones, WindowKind},
 };
 
 /// Computes the report of a recording.
 ///
 /// # Errors
-/// [`StitchError`] if the halves do not belong together, or time does not run forward.
-pub fn build(recording: &Recording) -> Result<Report, StitchError> {
+/// [`ReportError::Stitch`] if the halves do not belong together, or time does not run forward.
+pub fn build(recording: &Recording) -> Result<Report, ReportError> {
+    build_for(recording, &Choice::default())
+}
+
+/// Why there is no such report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// There is no timeline.
+    #[error(transparent)]
+    Stitch(#[from] StitchError),
+    /// There is none of that window.
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
+}
+
+/// Computes the report of a recording for one window.
+///
+/// # Errors
+/// [`ReportError`]: as [`build`], or if the recording has no such window.
+pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, ReportError> {
     let stitched = stitch::stitch(recording)?;
     let calls = timeline::pair(&stitched.sightings);
     let milestones = Milestones::new(&stitched.sightings, &calls);
-    let ends = window(&stitched, &milestones);
+    let all = timeline::guests(&stitched.vcpus, &calls, &stitched.sightings, &guests::watch(&stitched));
+    let host = window(&stitched, &milestones);
+    let host_start = host.as_ref().map(|host| host.start);
+    let Chosen { ends, definition, guest, note } = choose(choice, &all, &stitched.sightings, host)?;
+    let milestones = match guest {
+        Some(guest) => milestones.of_guest(&guest.name, guest.start),
+        None => milestones,
+    };
     let axis = Axis { origin: ends.as_ref().map_or(0, |ends| ends.start.ticks), hz: stitched.hz };
     let cells = match &ends {
         Some(ends) => timeline::partition(&CATALOGUE.phases, &milestones, ends),
         None => Vec::new(),
     };
-    let failures = failures(&stitched, &calls, &axis);
-    let window = ends.as_ref().map(|ends| describe_window(ends, &stitched, &axis));
+    let mut failures = failures(&stitched, &calls, &axis);
+    failures.extend(guests::failures(&all));
+    let drift_ns = |duration_ns: u64| {
+        let drift = u128::from(duration_ns) * u128::from(stitched.hz_error_ppb) / 1_000_000_000;
+        u64::try_from(drift).unwrap_or(u64::MAX)
+    };
+    let vms: Vec<Vm> = all.iter().map(|guest| guests::vm(guest, drift_ns, &axis)).collect();
+    let window = ends.as_ref().map(|ends| {
+        let vm = guest.filter(|_| definition == "vm");
+        let switch_ns = vm.and_then(|vm| vm.switch_ticks).map_or(0, |ticks| axis.error(ticks));
+        Window {
+            definition: definition.to_owned(),
+            vm: vm.map(|vm| vm.name.clone()),
+            ..describe_window(ends, drift_ns, switch_ns, &axis)
+        }
+    });
     let (brownout, phases) = phases(&cells, &calls, ends.as_ref(), &axis);
     let unobserved = phases.iter().filter(|phase| phase.id == timeline::UNOBSERVED);
     let borders = cells.iter().flat_map(|cell| [cell.begin, cell.end]);
@@ -44,8 +92,8 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
         clock: Clock { source: "tsc".to_owned(), hz: stitched.hz.get(), error_ns },
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
         window,
-        vms: Vec::new(),
-        marks: marks(&stitched, &axis),
+        vms,
+        marks: marks(&stitched, &all, &axis),
         phases,
         brownout,
         hot: Vec::new(),
@@ -57,7 +105,11 @@ pub fn build(recording: &Recording) -> Result<Report, StitchError> {
         overhead: overhead(&stitched, ends.as_ref(), &axis),
         advice: Vec::new(),
         commands: commands(&stitched, &axis),
-        notes: notes(&stitched, recording),
+        notes: note
+            .into_iter()
+            .chain(guests::notes(&all, host_start, &axis))
+            .chain(notes(&stitched, recording))
+            .collect(),
     })
 }
 
@@ -73,9 +125,8 @@ fn window(stitched: &Stitched, milestones: &Milestones) -> Option<Ends> {
     timeline::host_window(definition, milestones, returned, of(Side::Incoming), outgoing_last)
 }
 
-fn describe_window(ends: &Ends, stitched: &Stitched, axis: &Axis) -> Window {
+fn describe_window(ends: &Ends, drift_ns: impl Fn(u64) -> u64, switch_ns: u64, axis: &Axis) -> Window {
     let duration_ns = axis.between(ends.start, ends.end);
-    let drift_ns = u128::from(duration_ns) * u128::from(stitched.hz_error_ppb) / 1_000_000_000;
     let ends_ns = axis.error(ends.start.error_ticks) + axis.error(ends.end.error_ticks);
     Window {
         definition: "host".to_owned(),
@@ -83,16 +134,24 @@ fn describe_window(ends: &Ends, stitched: &Stitched, axis: &Axis) -> Window {
         start: ends.starts_with.clone(),
         end: ends.ends_with.clone(),
         duration_ns,
-        error_ns: ends_ns.saturating_add(u64::try_from(drift_ns).unwrap_or(u64::MAX)),
+        error_ns: ends_ns.saturating_add(drift_ns(duration_ns)).saturating_add(switch_ns),
     }
 }
 
-fn marks(stitched: &Stitched, axis: &Axis) -> Vec<Mark> {
+fn marks(stitched: &Stitched, guests: &[Guest], axis: &Axis) -> Vec<Mark> {
+    // By its name, or by the process of its VMM.
+    let vm = |side: Side, mark: &crate::evidence::mark::Mark| {
+        let of = |guest: &&Guest| {
+            let pid = if side == Side::Outgoing { guest.outgoing_pid } else { guest.incoming_pid };
+            mark.vm.as_ref().map_or(pid == Some(mark.pid), |name| *name == guest.name)
+        };
+        guests.iter().find(of).map(|guest| guest.name.clone())
+    };
     let mark = |sighting: &Sighting| match &sighting.what {
         What::Mark { mark } => Some(Mark {
             name: mark.name.clone(),
             kernel: Place::from(sighting.side),
-            vm: None,
+            vm: vm(sighting.side, mark),
             at_ns: axis.at(sighting.at.ticks),
             error_ns: axis.error(sighting.at.error_ticks),
         }),
@@ -106,7 +165,7 @@ fn outcome(stitched: &Stitched, ends: Option<&Ends>, failures: &[Failure], recor
     // everything else is a failure.
     let complaint = |failure: &Failure| stitched.complaints.iter().any(|c| c.text == failure.message);
     let failed = failures.iter().any(|failure| failure.function != "session-retrieve" && !complaint(failure));
-    let whole = ends.is_some_and(|ends| ends.kind == WindowKind::Whole);
+    let whole = ends.is_some_and(|ends| matches!(ends.kind, WindowKind::Whole | WindowKind::Chosen));
     let sound = recording.damage.is_empty() && stitched.incoming.ended;
     match () {
         () if failed => Outcome::Failed,

@@ -18,7 +18,15 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
             What::Reached { probe, .. } => boot && probe.name == name,
             _ => false,
         };
-        stitched.sightings.iter().filter(|s| s.side == side && hit(&s.what)).count() as u64
+        let of_vcpus = match (side, name) {
+            (Side::Outgoing, "vcpu-exit") => stitched.vcpus.exits.len(),
+            (Side::Outgoing, "vcpu-flush") => usize::from(stitched.vcpus.written.is_some()),
+            (Side::Incoming, "vcpu-entry") => stitched.vcpus.entries.len(),
+            (Side::Incoming, "vcpu-exit") => stitched.vcpus.stays.len(),
+            _ => 0,
+        };
+        let seen = stitched.sightings.iter().filter(|s| s.side == side && hit(&s.what)).count();
+        (seen + of_vcpus) as u64
     };
     let mut add = |side, name: &str, symbol: Option<String>, method: &str, boot, reason: Option<String>| {
         let hits = hits(side, name, boot);

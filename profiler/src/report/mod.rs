@@ -2,15 +2,18 @@
 
 mod assemble;
 mod axis;
+mod choice;
 mod coverage;
 mod failures;
+mod guests;
 mod model;
 pub mod provisional;
 mod spans;
 pub mod text;
 mod time;
 
-pub use assemble::{build, tool};
+pub use assemble::{ReportError, build, build_for, tool};
+pub use choice::{Choice, ChoiceError, WindowChoice};
 pub use model::*;
 
 /// JSON Schema of [`Report`], generated from the types.

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::{Handover, Outcome, Phase, ProbeState, Report, Span};
 
 #[path = "text_guests.rs"]
-mod guests;
+mod text_guests;
 
 /// Cells of a phase's bar.
 const BAR: usize = 24;
@@ -23,7 +23,7 @@ pub fn render(report: &Report) -> String {
 fn write(out: &mut String, report: &Report) -> fmt::Result {
     head(out, report)?;
     failures(out, report)?;
-    guests::write(out, report)?;
+    text_guests::write(out, report)?;
     phases(out, report)?;
     largest(out, report)?;
     foot(out, report)
@@ -55,7 +55,7 @@ fn head(out: &mut String, report: &Report) -> fmt::Result {
     match &report.window {
         Some(window) => {
             let (length, error) = (duration(window.duration_ns), duration(window.error_ns));
-            let of = guests::name(report, window.vm.as_deref()).map(|name| format!(" {name}"));
+            let of = text_guests::name(report, window.vm.as_deref()).map(|name| format!(" {name}"));
             let definition = format!("{}{}", window.definition, of.unwrap_or_default());
             writeln!(out, "\nblackout window ({definition})  {length}  +- {error}")?;
             writeln!(out, "  from {}  to {}", window.start, window.end)

@@ -42,6 +42,15 @@ pub struct LastExit {
     pub comm: String,
 }
 
+impl LastExit {
+    /// The guest halted this vCPU: it runs again only when something wakes it.
+    pub fn is_halt(&self) -> bool {
+        /// `EXIT_REASON_HLT` (arch/x86/include/uapi/asm/vmx.h), `SVM_EXIT_HLT` (svm.h).
+        const HALTS: [u64; 2] = [12, 0x78];
+        HALTS.contains(&self.reason)
+    }
+}
+
 /// The first entry of a vCPU.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FirstEntry {

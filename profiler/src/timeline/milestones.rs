@@ -3,6 +3,7 @@
 use super::Call;
 use crate::{
     catalogue::Milestone,
+    evidence::mark::Mark,
     recording::Side,
     stitch::{Moment, Sighting, What},
 };
@@ -13,8 +14,9 @@ pub struct Milestones {
     enters: Vec<(Side, String, Moment)>,
     exits: Vec<(Side, String, Moment)>,
     logs: Vec<(Side, String, Moment)>,
-    marks: Vec<(Side, String, Moment)>,
+    marks: Vec<(Side, Mark, Moment)>,
     initcalls: Vec<(Moment, Option<Moment>)>,
+    guest_stopped: Option<Moment>,
     stamp_entry: Option<Moment>,
     stamp_decompressed: Option<Moment>,
     clock_epoch: Option<Moment>,
@@ -38,7 +40,7 @@ impl Milestones {
         for sighting in sightings {
             match &sighting.what {
                 What::Log { text } => index.logs.push((sighting.side, text.clone(), sighting.at)),
-                What::Mark { mark } => index.marks.push((sighting.side, mark.name.clone(), sighting.at)),
+                What::Mark { mark } => index.marks.push((sighting.side, mark.clone(), sighting.at)),
                 What::StampEntry => index.stamp_entry = Some(sighting.at),
                 What::StampDecompressed => index.stamp_decompressed = Some(sighting.at),
                 What::ClockEpoch => index.clock_epoch = Some(sighting.at),
@@ -46,6 +48,12 @@ impl Milestones {
             }
         }
         index
+    }
+
+    /// The same for the window of one guest: with its stop, and without the marks of others.
+    pub fn of_guest(mut self, name: &str, stopped: Option<Moment>) -> Self {
+        self.marks.retain(|(_, mark, _)| mark.vm.as_deref().is_none_or(|vm| vm == name));
+        Self { guest_stopped: stopped, ..self }
     }
 
     /// All occurrences in one kernel, or in both, by time.
@@ -58,7 +66,13 @@ impl Milestones {
             Milestone::Enter(probe) => of(&self.enters, &|name| name == probe),
             Milestone::Exit(probe) => of(&self.exits, &|name| name == probe),
             Milestone::Log(text) => of(&self.logs, &|line| line.contains(text.as_str())),
-            Milestone::Mark(name) => of(&self.marks, &|mark| mark == name),
+            Milestone::Mark(name) => {
+                let marks = self.marks.iter().filter(|(of_side, mark, _)| {
+                    mark.name == *name && side.is_none_or(|side| side == *of_side)
+                });
+                marks.map(|(.., at)| *at).collect()
+            }
+            Milestone::GuestStopped => self.guest_stopped.into_iter().collect(),
             Milestone::StampEntry => self.stamp_entry.into_iter().collect(),
             Milestone::StampDecompressed => self.stamp_decompressed.into_iter().collect(),
             Milestone::ClockEpoch => self.clock_epoch.into_iter().collect(),

@@ -14,5 +14,5 @@ pub use forest::{Node, forest};
 pub use guests::{Guest, GuestVcpu, VmStatus, Watch, guests};
 pub use identity::Identity;
 pub use milestones::Milestones;
-pub use partition::{Cell, UNOBSERVED, partition};
+pub use partition::{Cell, OPENING, UNOBSERVED, partition};
 pub use window::{Ends, WindowKind, host_window};

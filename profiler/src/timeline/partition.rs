@@ -3,11 +3,15 @@
 use super::{Ends, Milestones, WindowKind};
 use crate::{
     catalogue::{Milestone, Phase, Place},
+    recording::Side,
     stitch::Moment,
 };
 
 /// Id of a cell that no evidence covers.
 pub const UNOBSERVED: &str = "unobserved";
+
+/// Id of the cell between the begin of a chosen window and the first phase.
+pub const OPENING: &str = "opening";
 
 /// One cell of the partition: it begins where the one before it ends.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,14 +41,25 @@ struct Border<'a> {
 /// Divides the window. The cells fill it without hole or overlap; time that no evidence covers is a
 /// cell of its own and never a neighbour's.
 pub fn partition(phases: &[Phase], milestones: &Milestones, window: &Ends) -> Vec<Cell> {
-    let (missing_first, borders) = borders(phases, milestones, window);
+    let Borders { running, missing_first, list: borders } = borders(phases, milestones, window);
     let mut cells = Cells { list: Vec::new(), cursor: window.start };
-    if let Some(first) = borders.first() {
+    let first = borders.first().map_or(window.end, |border| border.at);
+    match (running, borders.first()) {
+        (Some(Phase { id, title, kernel, .. }), _) if missing_first.is_empty() => {
+            cells.push(id, title, *kernel, first, &window.starts_with);
+        }
+        (None, Some(border)) if missing_first.is_empty() && window.kind == WindowKind::Chosen => {
+            cells.push(OPENING, "up to the first phase", border.phase.kernel, first, &window.starts_with);
+        }
         // Before the first border: only if the window itself starts with something else.
-        let titles = titles(None, &missing_first);
-        cells.push(UNOBSERVED, &titles, first.phase.kernel, first.at, &window.starts_with);
-    } else {
-        cells.push(UNOBSERVED, "no milestone was seen", Place::Incoming, window.end, &window.starts_with);
+        (_, Some(border)) => {
+            let titles = titles(running, &missing_first);
+            cells.push(UNOBSERVED, &titles, border.phase.kernel, first, &window.starts_with);
+        }
+        (_, None) => {
+            let title = "no milestone was seen";
+            cells.push(UNOBSERVED, title, Place::Incoming, first, &window.starts_with);
+        }
     }
     for (index, border) in borders.iter().enumerate() {
         let next = borders.get(index + 1);
@@ -77,15 +92,22 @@ pub fn partition(phases: &[Phase], milestones: &Milestones, window: &Ends) -> Ve
     cells.list
 }
 
+/// Which phases the window holds.
+struct Borders<'a> {
+    /// The phase in whose midst the window begins.
+    running: Option<&'a Phase>,
+    /// Phases that are missing before the first that was seen.
+    missing_first: Vec<&'a Phase>,
+    /// Those that were seen to begin inside, in order.
+    list: Vec<Border<'a>>,
+}
+
 /// The borders that were seen, in order, and the phases that are missing before the first.
-fn borders<'a>(
-    phases: &'a [Phase],
-    milestones: &Milestones,
-    window: &Ends,
-) -> (Vec<&'a Phase>, Vec<Border<'a>>) {
+fn borders<'a>(phases: &'a [Phase], milestones: &Milestones, window: &Ends) -> Borders<'a> {
     let seen = |milestone: &Milestone| !milestones.occurrences(milestone, None).is_empty();
     let mut borders: Vec<Border> = Vec::new();
     let mut missing_first = Vec::new();
+    let mut running = None;
     let mut cursor = window.start.ticks;
     for phase in phases {
         if phase.needs.as_ref().is_some_and(|m| !seen(m)) || phase.unless.as_ref().is_some_and(seen) {
@@ -106,12 +128,39 @@ fn borders<'a>(
                 cursor = at.ticks;
                 borders.push(Border { phase, at, milestone, missing: Vec::new() });
             }
+            (None, _) if window.kind == WindowKind::Chosen && lies_outside(phase, milestones, window) => {
+                // Only the latest that began before the window is still running.
+                if borders.is_empty() && begins_before(phase, milestones, window) {
+                    running = Some(phase);
+                    missing_first.clear();
+                }
+            }
             (None, _) if phase.optional => {}
             (None, Some(border)) => border.missing.push(phase),
             (None, None) => missing_first.push(phase),
         }
     }
-    (missing_first, borders)
+    Borders { running, missing_first, list: borders }
+}
+
+/// Whether a phase begins before the window or after it, in its own kernel.
+fn lies_outside(phase: &Phase, milestones: &Milestones, window: &Ends) -> bool {
+    let inside = window.start.ticks..window.end.ticks;
+    let mut begins = begins(phase, milestones).peekable();
+    begins.peek().is_some() && begins.all(|at| !inside.contains(&at.ticks))
+}
+
+fn begins_before(phase: &Phase, milestones: &Milestones, window: &Ends) -> bool {
+    begins(phase, milestones).any(|at| at.ticks < window.start.ticks)
+}
+
+fn begins(phase: &Phase, milestones: &Milestones) -> impl Iterator<Item = Moment> {
+    let side = match phase.kernel {
+        Place::Outgoing => Some(Side::Outgoing),
+        Place::Incoming => Some(Side::Incoming),
+        Place::Jump => None,
+    };
+    phase.begin.iter().flat_map(move |milestone| milestones.occurrences(milestone, side))
 }
 
 fn titles(first: Option<&Phase>, missing: &[&Phase]) -> String {

@@ -103,6 +103,28 @@ fn a_window_without_any_milestone_is_unobserved() {
     assert_eq!(outline(&cells), [(UNOBSERVED, 5, 9)]);
 }
 
+#[test]
+fn a_chosen_window_expects_no_phase_that_lies_outside() {
+    let calls = [
+        call("a", Side::Outgoing, 0, 8),
+        call("b", Side::Outgoing, 10, 12),
+        call("c", Side::Incoming, 20, 30),
+    ];
+    let milestones = Milestones::new(&[], &calls);
+    let cells = |start, end| partition(&phases(THREE), &milestones, &window(start, end, WindowKind::Chosen));
+    // In the midst of b, and over before c.
+    assert_eq!(outline(&cells(11, 40)), [("b", 11, 20), ("c", 20, 40)]);
+    assert_eq!(outline(&cells(11, 15)), [("b", 11, 15)]);
+    // a is missing, and nothing says that it lies elsewhere.
+    let milestones = Milestones::new(&[], &calls[1..]);
+    let cells = partition(&phases(THREE), &milestones, &window(5, 15, WindowKind::Chosen));
+    assert_eq!(outline(&cells), [(UNOBSERVED, 5, 10), ("b", 10, 15)]);
+    // Before a: the window begins with nothing that has a name.
+    let milestones = Milestones::new(&[], &[call("a", Side::Outgoing, 10, 12)]);
+    let cells = partition(&phases(THREE)[..1], &milestones, &window(5, 15, WindowKind::Chosen));
+    assert_eq!(outline(&cells), [(OPENING, 5, 10), ("a", 10, 15)]);
+}
+
 proptest! {
     /// Whatever was seen, in whatever order, of the real catalogue: the cells fill the window.
     #[test]
@@ -110,7 +132,7 @@ proptest! {
         seen in proptest::collection::vec((any::<prop::sample::Index>(), 0_u64..1000, 0_u64..200), 0..80),
         start in 0_u64..500,
         length in 1_u64..900,
-        kind in prop::sample::select(vec![WindowKind::Whole, WindowKind::Cut, WindowKind::Returned]),
+        kind in prop::sample::select(vec![WindowKind::Whole, WindowKind::Chosen, WindowKind::Cut, WindowKind::Returned]),
     ) {
         let calls: Vec<Call> = seen
             .iter()

@@ -23,6 +23,8 @@ pub struct Ends {
 pub enum WindowKind {
     /// Both ends are those of the definition.
     Whole,
+    /// Both ends are as asked for, a guest's or marks': phases may lie outside.
+    Chosen,
     /// The evidence starts late, or stops early: the true window is longer.
     Cut,
     /// `reboot(2)` came back: the window ends where it did.
