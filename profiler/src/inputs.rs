@@ -17,8 +17,7 @@ use thiserror::Error;
 use crate::{
     compare::Run,
     recording::reader::{self, ReadError},
-    report::{self, Report},
-    stitch::StitchError,
+    report::{self, Report, ReportError},
 };
 
 /// What a recording's file begins with.
@@ -43,7 +42,7 @@ pub enum InputError {
     Recording(String, #[source] ReadError),
     /// A recording that gives no report.
     #[error("{0}")]
-    Stitch(String, #[source] StitchError),
+    Stitch(String, #[source] ReportError),
     /// Neither a recording nor a report.
     #[error("{0}: neither a recording nor a report in JSON (blackout.report/1)")]
     Foreign(String),
