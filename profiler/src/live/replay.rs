@@ -12,8 +12,8 @@ use super::{
 use crate::{
     clock::Hz,
     recording::Recording,
-    report,
-    stitch::{self, Sighting, StitchError, What},
+    report::{self, ReportError},
+    stitch::{self, Sighting, What},
     timeline,
 };
 
@@ -33,8 +33,8 @@ const PULSE_NS: u64 = 250_000_000;
 /// holds, with its report at the end.
 ///
 /// # Errors
-/// [`StitchError`] where the recording makes no report.
-pub fn of_recording(recording: &Recording) -> Result<Vec<Timed>, StitchError> {
+/// [`ReportError`] where the recording makes no report.
+pub fn of_recording(recording: &Recording) -> Result<Vec<Timed>, ReportError> {
     let report = report::build(recording)?;
     let stitched = stitch::stitch(recording)?;
     let hz = stitched.hz;
