@@ -168,6 +168,29 @@ fn hlog_holds_every_call_that_has_a_duration() {
     }
 }
 
+#[test]
+fn every_rendering_shows_what_was_lost() {
+    let report = rich::rich();
+    assert_eq!(report.loss.total(), 5);
+    let formats = [
+        Format::Chrome,
+        Format::Folded,
+        Format::Markdown,
+        Format::Junit,
+        Format::Hlog,
+        Format::Html,
+        Format::Perfetto,
+    ];
+    for format in formats {
+        let rendered = render::render(&report, format).unwrap();
+        let told = b"LOST 5 records";
+        assert!(rendered.windows(told.len()).any(|part| part == told), "{format:?}");
+    }
+    assert!(text(&report, Format::Text).contains("flight recorder 3"));
+    assert!(text(&report, Format::Csv).contains("loss,,,flight recorder,,,,,,,3,"));
+    assert!(text(&report, Format::Json).contains("\"flight_recorder\": 3"));
+}
+
 /// Characters that could steer a terminal, reorder a line or hide in it.
 fn is_hostile(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

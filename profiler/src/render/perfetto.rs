@@ -247,3 +247,66 @@ fn annotation(name: &str, detail: &Detail) -> DebugAnnotation {
     }
     annotation
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::{
+        render::testing::{report, span},
+        report::Span,
+    };
+    use proptest::prelude::*;
+
+    /// (name, start, length) of every slice, as a reader of the trace finds them; times the report's.
+    fn read(bytes: &[u8]) -> Vec<(String, i64, i64)> {
+        let packets = Packets::decode(bytes).expect("our own fields").packet;
+        let offset = packets
+            .iter()
+            .filter_map(|packet| packet.track_event.as_ref())
+            .flat_map(|event| &event.debug_annotations)
+            .find(|note| note.name == "axis_offset_ns")
+            .and_then(|note| note.int_value)
+            .expect("a window");
+        let mut open: HashMap<u64, Vec<(String, i64)>> = HashMap::new();
+        let (mut slices, mut last) = (Vec::new(), 0);
+        for packet in packets {
+            let Some(event) = packet.track_event else { continue };
+            let time = packet.timestamp.expect("every event has a time");
+            assert!(time >= last, "time goes back");
+            last = time;
+            let (at, stack) = (time as i64 - offset, open.entry(event.track_uuid).or_default());
+            match event.r#type() {
+                EventType::SliceBegin => stack.push((event.name.expect("a name"), at)),
+                EventType::SliceEnd => {
+                    let (name, start) = stack.pop().expect("a slice to end");
+                    slices.push((name, start, at - start));
+                }
+                _ => {}
+            }
+        }
+        assert!(open.values().all(Vec::is_empty), "a slice never ends");
+        slices.sort();
+        slices
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_finds_every_span_where_the_report_has_it(
+            times in proptest::collection::vec((-900i64..900, 0u64..400, 0u32..3), 0..40)
+        ) {
+            let spans = times.iter().enumerate().map(|(index, (start, length, pid))| {
+                Span { pid: Some(*pid), ..span(&format!("s{index}"), *start, *length) }
+            });
+            let spans: Vec<Span> = spans.collect();
+            let mut expected: Vec<(String, i64, i64)> = spans
+                .iter()
+                .map(|span| (span.name.clone(), span.start_ns, span.duration_ns.unwrap_or(0) as i64))
+                .chain([("first".into(), 0, 500), ("second".into(), 500, 500), ("blackout window (host)".into(), 0, 1_000)])
+                .collect();
+            expected.sort();
+            prop_assert_eq!(read(&render(&report(spans))), expected);
+        }
+    }
+}

@@ -103,7 +103,7 @@ function ticks() {
 
 function tickLabel(at, step) {
   const [unit, name] = step >= 1e9 ? [1e9, "s"] : step >= 1e6 ? [1e6, "ms"] : step >= 1e3 ? [1e3, "us"] : [1, "ns"];
-  return `${(Math.round(at / unit) + 0).toLocaleString("en", { maximumFractionDigits: 0 })} ${name}`;
+  return `${(Math.round(at / unit) + 0).toLocaleString("en", { maximumFractionDigits: 0, useGrouping: false })} ${name}`;
 }
 
 function background() {

@@ -48,6 +48,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
         )
     });
     let releases = escape(&display::releases(report)).into_owned();
+    let tool = [&report.tool.name, &report.tool.version, &report.tool.commit].map(String::as_str).join(" ");
     let parts = [
         ("policy", policy()),
         ("title", format!("blackout {length}, {releases}")),
@@ -67,11 +68,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
         ("coverage-summary", tables::coverage_summary(report)),
         ("coverage", tables::coverage(report)),
         ("kernels", tables::kernels(report)),
-        (
-            "tool",
-            escape(&format!("{} {} {}", report.tool.name, report.tool.version, report.tool.commit))
-                .into_owned(),
-        ),
+        ("tool", escape(tool.trim()).into_owned()),
         ("data", data::json(report)?),
         ("script", SCRIPT.to_owned()),
     ];
