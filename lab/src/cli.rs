@@ -82,12 +82,12 @@ pub struct LiveUpdate {
     /// Virtual CPUs
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
-    /// IOMMU of the virtual machine [default: none]
+    /// IOMMU of the virtual machine [default: intel's if a device is passed through, else none]
     #[arg(long, value_enum)]
     iommu: Option<Iommu>,
-    /// A PCI device to pass through; it needs an IOMMU, which is then intel's unless you choose another
-    #[arg(long, value_enum)]
-    device: Option<Device>,
+    /// PCI device to pass through to the first guest
+    #[arg(long, value_enum, default_value_t = Device::None)]
+    device: Device,
     /// Stamp the incoming kernel's image, which splits the dark stretch
     #[arg(long)]
     stamp: bool,
@@ -145,7 +145,10 @@ pub struct LiveUpdate {
 
 impl LiveUpdate {
     fn iommu(&self) -> Iommu {
-        self.iommu.unwrap_or(if self.device.is_some() { Iommu::Intel } else { Iommu::None })
+        self.iommu.unwrap_or(match self.device {
+            Device::Edu => Iommu::Intel,
+            Device::None => Iommu::None,
+        })
     }
 }
 
@@ -153,6 +156,8 @@ impl LiveUpdate {
 enum Device {
     /// QEMU's teaching device: registers, DMA, an MSI
     Edu,
+    /// None
+    None,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -265,12 +270,6 @@ impl LiveUpdate {
 /// What the options alone say.
 fn plan(options: &LiveUpdate) -> Result<Plan> {
     let mut append = options.append.clone();
-    if options.fault == Some(Fault::DeviceBusy) && options.device.is_none() {
-        bail!(Usage("--fault device-busy needs --device edu"));
-    }
-    if options.device.is_some() && options.workload.is_some() {
-        bail!(Usage("--device is for the lab's own workload"));
-    }
     if options.fault == Some(Fault::RejectedFlightRecorder) {
         if options.cpus < 2 {
             bail!(Usage("--fault rejected-flight-recorder needs --cpus 2 or more"));
@@ -296,6 +295,12 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
     if guests.is_empty() && options.fault.is_some_and(Fault::needs_guest) {
         bail!(Usage("this fault befalls a guest: it needs --guests 1 or more"));
     }
+    if options.device != Device::None && guests.is_empty() {
+        bail!(Usage("a device is passed through to a guest: it needs --guests 1 or more"));
+    }
+    if options.device == Device::None && options.fault == Some(Fault::DeviceBusy) {
+        bail!(Usage("--fault device-busy needs --device edu"));
+    }
     Ok(Plan {
         guests,
         stamp: options.stamp,
@@ -304,7 +309,6 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         fault: options.fault,
         serve: options.serve.is_some(),
         deterministic: options.deterministic,
-        device: options.device.map(|Device::Edu| DEVICE_ADDRESS.into()),
         ..Plan::new(workload)
     })
 }
@@ -319,6 +323,7 @@ fn guests(options: &LiveUpdate) -> Vec<Guest> {
         memory_bytes,
         vcpus: options.guest_vcpus,
         huge_pages: options.guest_hugepages,
+        device: (number == 0 && options.device == Device::Edu).then(|| DEVICE_ADDRESS.into()),
     };
     (0..options.guests.unwrap_or(default)).zip(sizes).map(guest).collect()
 }

@@ -29,9 +29,6 @@ pub struct Plan {
     pub guests: Vec<Guest>,
     /// A planted fault, if this run is to fail.
     pub fault: Option<Fault>,
-    /// Address of the PCI device that is passed through, if one is.
-    #[serde(default)]
-    pub device: Option<String>,
 }
 
 impl Plan {
@@ -47,7 +44,6 @@ impl Plan {
             append_incoming: String::new(),
             guests: Vec::new(),
             fault: None,
-            device: None,
         }
     }
 
@@ -72,6 +68,9 @@ pub struct Guest {
     pub vcpus: u32,
     /// Its memory is made of huge pages (2 MiB).
     pub huge_pages: bool,
+    /// Address of the PCI device that is passed through to it, if one is.
+    #[serde(default)]
+    pub device: Option<String>,
 }
 
 /// What is carried across the live update.

@@ -27,24 +27,28 @@ pub struct LabResult {
     pub outcome: Outcome,
     /// Why not, or empty.
     pub message: String,
-    /// The PCI device that was passed through, if one was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub device: Option<DeviceResult>,
 }
 
-/// What became of the PCI device that was passed through.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What became of the PCI device that was passed through to a guest, as the guest saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceResult {
-    /// Its address, such as `0000:00:05.0`.
+    /// Its address, such as `0000:01:00.0`.
     pub address: String,
-    /// What LUO said to preserving its files.
+    /// What LUO said to preserving its files; closed and opened anew they are in any case.
     pub preserve: String,
-    /// Under the incoming kernel, it wrote what it had read.
+    /// It always wrote what it had read.
     pub dma_ok: bool,
-    /// Interrupts taken from it under the outgoing kernel.
+    /// Interrupts taken from it when the guest was paused.
     pub irqs_before: u64,
-    /// Interrupts taken in all, both kernels together.
+    /// Interrupts at the end.
     pub irqs_after: u64,
+}
+
+impl DeviceResult {
+    /// Of the device at `address`, which has done nothing yet.
+    pub fn of(address: &str) -> Self {
+        Self { address: address.into(), ..Self::default() }
+    }
 }
 
 impl LabResult {
@@ -57,7 +61,6 @@ impl LabResult {
             guests: Vec::new(),
             outcome: Outcome::Failed,
             message: "the run has not ended".into(),
-            device: None,
         }
     }
 }
@@ -86,6 +89,9 @@ pub struct GuestResult {
     pub huge_page_bytes: u64,
     /// Its vCPUs; none if it did not come to run.
     pub vcpus: Vec<VcpuResult>,
+    /// Its passed-through device, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceResult>,
     /// What went wrong, or empty.
     pub message: String,
 }
@@ -130,6 +136,7 @@ impl GuestResult {
             memory_intact: false,
             huge_page_bytes: 0,
             vcpus: Vec::new(),
+            device: None,
             message,
         }
     }

@@ -111,7 +111,7 @@ impl Lab {
             nested: self.plan.fault != Some(Fault::NoKvm),
             memory_bytes: self.memory_bytes,
             iommu: self.iommu,
-            device: self.plan.device.is_some(),
+            device: self.plan.guests.iter().any(|guest| guest.device.is_some()),
             kernel: self.outgoing.image.clone(),
             initrd: Some(share.join("initrd")),
             cmdline: cmdline(&self.plan, self.accel, &self.append),

@@ -1,4 +1,4 @@
-//! A device's registers in memory.
+//! A device's registers, mapped for a guest.
 
 use std::io::{Error, Result};
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -40,33 +40,8 @@ impl Mmio {
     }
 
     /// Its length, bytes.
-    pub fn len(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.length as u64
-    }
-
-    /// Whether it has no register.
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
-    /// Reads a 32-bit register; all ones where there is none, as a PCI read gives that nobody answers.
-    pub fn read(&self, offset: usize) -> u32 {
-        // SAFETY: inside the mapping and aligned, says `register`.
-        self.register(offset).map_or(u32::MAX, |register| unsafe { register.read_volatile() })
-    }
-
-    /// Writes a 32-bit register; nothing where there is none.
-    pub fn write(&self, offset: usize, value: u32) {
-        if let Some(register) = self.register(offset) {
-            // SAFETY: inside the mapping and aligned, says `register`.
-            unsafe { register.write_volatile(value) };
-        }
-    }
-
-    fn register(&self, offset: usize) -> Option<*mut u32> {
-        let inside = offset.checked_add(4)? <= self.length && offset.is_multiple_of(4);
-        // SAFETY: inside the mapping.
-        inside.then(|| unsafe { self.start.as_ptr().add(offset) }.cast())
     }
 }
 

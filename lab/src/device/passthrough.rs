@@ -5,8 +5,8 @@ use super::mmio::Mmio;
 use super::pci::PciDevice;
 use super::vfio::VfioDevice;
 use anyhow::{Context, Result};
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+use vmm_sys_util::eventfd::{EFD_CLOEXEC, EventFd};
 
 /// A PCI device that reaches a guest's memory, and whose registers and interrupt are at hand.
 ///
@@ -16,7 +16,7 @@ pub struct Passthrough {
     /// Its registers: for a KVM memory slot.
     pub registers: Mmio,
     /// Signalled by its MSI: for an irqfd.
-    pub msi: OwnedFd,
+    pub msi: EventFd,
     /// Whether it could be reset.
     pub was_reset: bool,
     /// The open device.
@@ -47,8 +47,8 @@ impl Passthrough {
         let was_reset = device.reset()?;
         device.enable_transfers()?;
         let registers = device.registers()?;
-        let msi = eventfd(0, EventfdFlags::CLOEXEC)?;
-        device.signal_msi(msi.as_fd())?;
+        let msi = EventFd::new(EFD_CLOEXEC)?;
+        device.signal_msi(&msi)?;
         Ok(Self { registers, msi, was_reset, device, iommufd })
     }
 }

@@ -137,7 +137,7 @@ impl VfioDevice {
     ///
     /// # Errors
     /// When it has no MSI, or no vector is left.
-    pub fn signal_msi(&self, event: BorrowedFd<'_>) -> Result<()> {
+    pub fn signal_msi(&self, event: &impl AsRawFd) -> Result<()> {
         let mut argument = OneIrq {
             argsz: size_of::<OneIrq>() as u32,
             flags: VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER,

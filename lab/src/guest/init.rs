@@ -6,9 +6,9 @@ use super::exchange::Exchange;
 use super::fleet::{self, Fleet};
 use super::live::Live;
 use super::workload::{self, Held};
-use super::{RESTORE_COMMAND, device, mounts, process, results};
+use super::{RESTORE_COMMAND, mounts, process, results};
 use crate::plan::{Fault, Plan, Workload};
-use crate::result::{Command, DeviceResult, LabResult, Outcome, Stage};
+use crate::result::{Command, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
 use rustix::system::{RebootCommand, reboot, sethostname};
 use std::time::Duration;
@@ -83,8 +83,7 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     }
     // It ends with this kernel.
     let _live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
-    let held = start_workload(run, plan)?;
-    run.result.device = held.as_ref().and_then(|held| held.device.clone());
+    let _held = start_workload(run, plan)?;
     let mut fleet = Fleet::start(plan)?;
     fleet.preserve();
     run.reached(Stage::WorkloadReady);
@@ -159,10 +158,6 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
     run.result.guests = fleet::taken_over(before.as_ref().map_or(&[], |before| &before.guests));
     if let Some(before) = before {
         run.result.outgoing = before.outgoing;
-        run.result.device = before.device.map(|device| match device::after() {
-            None => device,
-            Some(more) => DeviceResult { dma_ok: true, irqs_after: device.irqs_before + more, ..device },
-        });
     }
     // What befell a guest is the cause; that a command failed is the effect.
     let ended = fleet::complain(&run.result.guests).and(ended);

@@ -10,7 +10,6 @@
 //! mapping    a preserved file in memory, to be checked
 //! luo        the ioctls of /dev/liveupdate
 //! fleet      the guests of this run: their sessions and VMMs
-//! device     the passed-through device without a virtual machine
 //! pattern    content of a preserved file, known on both sides
 //! exchange   how files reach the host: shared folder, or mailbox
 //! mailbox    memory that the host sees
@@ -19,7 +18,6 @@
 //! ```
 mod busy;
 mod console;
-mod device;
 mod exchange;
 mod fleet;
 mod init;

@@ -3,13 +3,11 @@
 //! It restores as a virtual machine monitor does: retrieve everything, use it, then finish.
 
 use super::console::say;
-use super::device;
 use super::fleet::{self, Fleet};
 use super::luo::{DEVICE, Orchestrator, Session};
 use super::mapping::Mapping;
 use super::pattern::{Mismatch, PAGE_BYTES, Pattern, mix};
 use crate::plan::{Fault, Luo, Plan, Workload};
-use crate::result::DeviceResult;
 use anyhow::{Context, Result, bail, ensure};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -32,8 +30,6 @@ const OPEN_FILES: u64 = 1024 * 1024;
 /// What must stay open until the kexec: closing a session gives its preservations up.
 pub struct Held {
     _sessions: Vec<Session>,
-    /// What the passed-through device did so far, if there is one.
-    pub device: Option<DeviceResult>,
 }
 
 /// Creates the sessions and preserves their files.
@@ -61,9 +57,7 @@ pub fn preserve(load: &Luo, plan: &Plan) -> Result<Held> {
         }
         Ok(held)
     });
-    let sessions = sessions.collect::<Result<_>>()?;
-    let device = plan.device.as_deref().map(|address| device::outgoing(address, &orchestrator));
-    Ok(Held { _sessions: sessions, device: device.transpose()? })
+    Ok(Held { _sessions: sessions.collect::<Result<_>>()? })
 }
 
 /// Retrieves, checks and finishes everything [`preserve`] left; an exit code.
@@ -96,9 +90,6 @@ fn restore(load: &Luo, plan: &Plan) -> Result<()> {
 fn restore_files(load: &Luo, plan: &Plan, orchestrator: &Orchestrator) -> Result<()> {
     let sessions = (0..load.sessions).map(|session| Restored::retrieve(orchestrator, session, load, plan));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
-    if let Some(address) = &plan.device {
-        device::incoming(address, plan.fault)?;
-    }
     for session in &sessions {
         session.check(load.file_bytes)?;
     }

@@ -1,9 +1,9 @@
 //! What a new guest starts with: page tables, descriptors, its program, and registers in 64-bit mode
 //! (AMD64 Architecture Programmer's Manual, volume 2, chapters 4, 5 and 14).
 
-use super::guest_code;
-use super::layout::{CODE, GDT, IDT, PAGE_BYTES, PAGE_TABLES, journal, stack_top};
+use super::layout::{CODE, DRIVER, GDT, IDT, PAGE_BYTES, PAGE_TABLES, journal, stack_top};
 use super::memory::SharedMemory;
+use super::{driver, guest_code};
 use anyhow::Result;
 use kvm_bindings::{kvm_dtable, kvm_regs, kvm_segment, kvm_sregs};
 
@@ -40,12 +40,17 @@ pub fn load(memory: &SharedMemory) -> Result<()> {
     for (number, descriptor) in (0..).zip(DESCRIPTORS) {
         memory.write_u64(GDT + number * 8, descriptor)?;
     }
+    let (address, gate) = driver::gate(DRIVER);
+    memory.write_u64(address, gate[0])?;
+    memory.write_u64(address + 8, gate[1])?;
+    memory.write(DRIVER, driver::bytes())?;
     memory.write(CODE, guest_code::bytes())
 }
 
-/// The registers a vCPU starts with.
+/// The registers a vCPU starts with. The first begins with the driver, which does nothing until there is a device.
 pub fn registers(vcpu: u32) -> kvm_regs {
-    kvm_regs { rip: CODE, rsp: stack_top(vcpu), rdi: journal(vcpu), rflags: 2, ..Default::default() }
+    let rip = if vcpu == 0 { DRIVER } else { CODE };
+    kvm_regs { rip, rsi: CODE, rsp: stack_top(vcpu), rdi: journal(vcpu), rflags: 2, ..Default::default() }
 }
 
 /// A vCPU's system registers after reset, changed to 64-bit mode.

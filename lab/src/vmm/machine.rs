@@ -1,12 +1,15 @@
 //! One virtual machine in KVM: its memory, its vCPUs, each run by a thread of its own.
 
 use super::boot;
+use super::driver::DriverJournal;
+use super::guest_device::{self, GuestDevice};
 use super::journal::{JOURNAL_BYTES, Journal};
 use super::layout;
 use super::memory::SharedMemory;
 use super::registers;
 use super::state::{GuestState, VcpuState};
 use super::vcpu::{Running, Vcpu};
+use crate::device::passthrough::Passthrough;
 use anyhow::{Context, Result, ensure};
 use kvm_bindings::{
     CpuId, KVM_CAP_SPLIT_IRQCHIP, KVM_MAX_CPUID_ENTRIES, KVM_MP_STATE_RUNNABLE, kvm_enable_cap, kvm_mp_state,
@@ -25,6 +28,7 @@ pub struct Machine {
     kvm: Kvm,
     vm: VmFd,
     memory: SharedMemory,
+    device: Option<GuestDevice>,
     /// At rest; empty while they run.
     resting: Vec<Vcpu>,
     running: Vec<Running>,
@@ -51,7 +55,15 @@ impl Machine {
         };
         // SAFETY: the mapping is ours and lives as long as the machine, which holds it.
         unsafe { vm.set_user_memory_region(region) }.context("KVM_SET_USER_MEMORY_REGION")?;
-        Ok(Self { name: name.into(), kvm, vm, memory, resting: Vec::new(), running: Vec::new() })
+        Ok(Self {
+            name: name.into(),
+            kvm,
+            vm,
+            memory,
+            device: None,
+            resting: Vec::new(),
+            running: Vec::new(),
+        })
     }
 
     /// Loads the guest's program and adds vCPUs that will run it from its beginning, on the host's own TSC.
@@ -89,6 +101,45 @@ impl Machine {
             self.resting.push(Vcpu { id, fd });
         }
         Ok(())
+    }
+
+    /// Opens the PCI device at `address` and gives it to the guest, which hears of it from
+    /// [`Machine::announce_device`].
+    ///
+    /// # Errors
+    /// Names the step that failed.
+    pub fn open_device(&mut self, address: &str) -> Result<()> {
+        self.device = Some(GuestDevice::open(address, &self.vm, &self.memory)?);
+        Ok(())
+    }
+
+    /// Has the guest, which runs, begin to use its device, if it has one.
+    ///
+    /// # Errors
+    /// When KVM does not take the interrupt.
+    pub fn announce_device(&self) -> Result<()> {
+        self.device.iter().try_for_each(|_| GuestDevice::announce(&self.vm))
+    }
+
+    /// Takes the device from the guest, which must be at rest, and closes it.
+    ///
+    /// # Errors
+    /// When KVM does not let it go.
+    pub fn close_device(&mut self) -> Result<()> {
+        self.device.take().map_or(Ok(()), |device| device.close(&self.vm))
+    }
+
+    /// The open device, if the guest has one.
+    pub fn device(&self) -> Option<&Passthrough> {
+        self.device.as_ref().map(GuestDevice::passthrough)
+    }
+
+    /// What the guest's driver has written down so far.
+    ///
+    /// # Errors
+    /// When the guest's memory ends before it.
+    pub fn driver(&self) -> Result<DriverJournal> {
+        guest_device::journal(&self.memory)
     }
 
     /// Lets all vCPUs run.
@@ -134,7 +185,7 @@ impl Machine {
                 .with_context(|| format!("cannot save vCPU {}", vcpu.id))
         };
         let vcpus = self.resting.iter().map(save).collect::<Result<_>>()?;
-        Ok(GuestState { name: self.name.clone(), memory_bytes: self.memory.bytes(), vcpus })
+        Ok(GuestState { name: self.name.clone(), memory_bytes: self.memory.bytes(), device: None, vcpus })
     }
 
     /// What a vCPU has written down so far.

@@ -7,11 +7,13 @@
 //! layout      where things lie in the guest's memory
 //! journal     what each vCPU writes down there: rounds, and the largest gaps in its time
 //! guest_code  the guest's program
+//! driver      its driver of a passed-through device
 //! boot        page tables and registers a new guest starts with
 //! memory      memfds: the guest's memory, and room for its state
 //! vcpu        a vCPU and its thread: run, stop
 //! registers   a vCPU's state, out of KVM and back
 //! state       that state as bytes
+//! guest_device  the passed-through device in the machine
 //! machine     the whole machine: new, restored, running, paused
 //! control     what init and the VMM say to each other
 //! process     the VMM's course of events, under either kernel
@@ -23,7 +25,9 @@
 
 mod boot;
 pub mod control;
+mod driver;
 mod guest_code;
+mod guest_device;
 pub mod journal;
 pub mod layout;
 mod machine;

@@ -5,9 +5,10 @@ use super::layout::PATTERN;
 use super::machine::Machine;
 use super::memory::SharedMemory;
 use super::state::GuestState;
+use crate::device::passthrough::Passthrough;
 use crate::guest::luo::Session;
 use crate::plan::{Fault, Guest, Plan};
-use crate::result::{GuestResult, VcpuResult};
+use crate::result::{DeviceResult, GuestResult, VcpuResult};
 use anyhow::{Context, Result, bail, ensure};
 use profiler::mark::Marks;
 use std::os::fd::AsFd;
@@ -20,6 +21,10 @@ pub const MEMORY_TOKEN: u64 = 1;
 pub const STATE_TOKEN: u64 = 2;
 /// What the profiler is told of a guest that cannot go on.
 pub const FAILED_MARK: &str = "failed";
+/// Token of the passed-through device's file.
+const VFIO_TOKEN: u64 = 3;
+/// Token of its address space's.
+const IOMMUFD_TOKEN: u64 = 4;
 /// A token nobody preserves anything under.
 const WRONG_TOKEN: u64 = 0xbad;
 
@@ -61,36 +66,51 @@ impl Task<'_> {
         state.write(0, &vec![0; usize::try_from(room)?])?;
         let mut machine = Machine::new(&self.guest.name, memory)?;
         machine.boot(self.guest.vcpus)?;
+        let mut device = self.guest.device.as_deref().map(DeviceResult::of);
+        self.open_device(&mut machine)?;
         machine.run()?;
         // Rounds of each vCPU when it was last paused.
         let mut before = vec![0; self.guest.vcpus as usize];
         wait_for_loops(&mut machine, &before)?;
         self.marks.mark("vm-started")?;
+        begin_with_device(&mut machine)?;
         self.control.send(&Answer::Running)?;
         while let Some(order) = self.control.receive()? {
             match order {
                 Order::Preserve => {
                     self.preserve(&machine, &state)?;
+                    if let (Some(device), Some(open)) = (&mut device, machine.device()) {
+                        device.preserve = self.preserve_device(open)?;
+                    }
                     self.control.send(&Answer::Preserved)?;
                 }
                 Order::Pause => {
                     self.marks.mark("pause-asked")?;
                     machine.pause()?;
-                    let saved = machine.save()?;
+                    if let Some(device) = &mut device {
+                        device.irqs_before = machine.driver()?.interrupts;
+                    }
+                    let saved = GuestState { device: device.clone(), ..machine.save()? };
                     state.write(0, &saved.encode())?;
                     self.marks.mark("state-saved")?;
                     before = saved.vcpus.iter().map(|vcpu| vcpu.loops).collect();
+                    if device.is_some() {
+                        machine.close_device()?;
+                        self.marks.mark("device-closed")?;
+                    }
                     self.control.send(&Answer::Paused)?;
                 }
                 Order::Resume => {
+                    self.open_device(&mut machine)?;
                     machine.run()?;
                     wait_for_loops(&mut machine, &before)?;
                     self.marks.mark("vm-running")?;
+                    begin_with_device(&mut machine)?;
                     self.control.send(&Answer::Running)?;
                 }
                 Order::Judge => {
                     machine.pause()?;
-                    self.control.send(&Answer::Judged(self.judge(&machine, &before)?))?;
+                    self.control.send(&Answer::Judged(self.judge(&machine, &before, device.clone())?))?;
                 }
             }
         }
@@ -144,6 +164,8 @@ impl Task<'_> {
             last.mp_state.mp_state = kvm_bindings::KVM_MP_STATE_HALTED;
         }
         let mut machine = Machine::new(&self.guest.name, memory)?;
+        let _other = self.fault(Fault::DeviceBusy).then(|| self.take_device_away(&machine)).transpose()?;
+        self.open_device(&mut machine)?;
         machine.restore(&state.vcpus)?;
         let before: Vec<u64> = state.vcpus.iter().map(|vcpu| vcpu.loops).collect();
         for (id, (journal, loops)) in journals(&machine)?.iter().zip(&before).enumerate() {
@@ -154,6 +176,7 @@ impl Task<'_> {
         let running = wait_for_loops(&mut machine, &before);
         self.marks.mark(if running.is_ok() { "vm-running" } else { FAILED_MARK })?;
         self.session.finish().context("cannot finish its session")?;
+        let running = running.and_then(|()| begin_with_device(&mut machine));
         match &running {
             Ok(()) => self.control.send(&Answer::Running)?,
             Err(error) => self.control.send(&Answer::Failed(format!("{error:#}")))?,
@@ -161,9 +184,42 @@ impl Task<'_> {
         while let Some(order) = self.control.receive::<Order>()? {
             ensure!(order == Order::Judge, "the incoming side only judges, it cannot {order:?}");
             machine.pause()?;
-            self.control.send(&Answer::Judged(self.judge(&machine, &before)?))?;
+            self.control.send(&Answer::Judged(self.judge(&machine, &before, state.device.clone())?))?;
         }
         Ok(())
+    }
+
+    /// Gives the guest the device that the plan has for it.
+    fn open_device(&mut self, machine: &mut Machine) -> Result<()> {
+        let Some(address) = &self.guest.device else { return Ok(()) };
+        machine.open_device(address)?;
+        Ok(self.marks.mark("device-open")?)
+    }
+
+    /// The planted fault: whoever comes first has the device.
+    fn take_device_away(&self, machine: &Machine) -> Result<Option<Passthrough>> {
+        let memory = machine.memory();
+        let open = |address| Passthrough::open(address, memory.as_fd(), memory.bytes());
+        self.guest.device.as_deref().map(open).transpose()
+    }
+
+    /// Tries to have the device's files preserved, marks and gives what LUO said. Linux 7.3 takes neither.
+    fn preserve_device(&mut self, open: &Passthrough) -> Result<String> {
+        let mut said = Vec::new();
+        for (name, file, token) in
+            [("vfio", open.device.as_fd(), VFIO_TOKEN), ("iommufd", open.iommufd.as_fd(), IOMMUFD_TOKEN)]
+        {
+            said.push(match self.session.preserve(file, token) {
+                Ok(()) => format!("{name} preserved"),
+                // No handler knows this type of file (`luo_preserve_file`, kernel/liveupdate/luo_file.c, 7.3).
+                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                    format!("{name} preserve refused: ENOENT")
+                }
+                Err(error) => format!("{name} preserve refused: {error}"),
+            });
+        }
+        said.iter().try_for_each(|said| self.marks.mark(said))?;
+        Ok(said.join("; "))
     }
 
     fn retrieve(&self, token: u64) -> Result<SharedMemory> {
@@ -173,7 +229,18 @@ impl Task<'_> {
     }
 
     /// What the guest, at rest, has to show.
-    fn judge(&self, machine: &Machine, loops_before: &[u64]) -> Result<GuestResult> {
+    fn judge(
+        &self,
+        machine: &Machine,
+        loops_before: &[u64],
+        device: Option<DeviceResult>,
+    ) -> Result<GuestResult> {
+        let driver = machine.driver()?;
+        let device = device.map(|device| DeviceResult {
+            dma_ok: driver.right > 0 && driver.wrong == 0,
+            irqs_after: driver.interrupts,
+            ..device
+        });
         let intact = machine.memory().check(self.seed(), PATTERN);
         let vcpus = (0..).zip(journals(machine)?).zip(loops_before).map(|((id, journal), &loops_before)| {
             VcpuResult {
@@ -190,6 +257,7 @@ impl Task<'_> {
             memory_intact: intact.is_ok(),
             huge_page_bytes: huge_page_bytes()?,
             vcpus: vcpus.collect(),
+            device,
             message: intact.err().map(|error| format!("{error:#}")).unwrap_or_default(),
         })
     }
@@ -238,4 +306,21 @@ fn wait_for_loops(machine: &mut Machine, before: &[u64]) -> Result<()> {
         None => Ok(()),
         Some(id) => bail!("vCPU {id} does not run"),
     }
+}
+
+/// Has the guest use its device, if it has one, and waits until it has copied something with it.
+fn begin_with_device(machine: &mut Machine) -> Result<()> {
+    if machine.device().is_none() {
+        return Ok(());
+    }
+    let before = machine.driver()?.right;
+    machine.announce_device()?;
+    for _ in 0..LOOKS {
+        machine.check_alive()?;
+        if machine.driver()?.right > before {
+            return Ok(());
+        }
+        sleep(LOOK);
+    }
+    bail!("its device does not answer: {:?}", machine.driver()?)
 }

@@ -5,6 +5,7 @@
 //! ```
 //! KVM's structures are carried as they are: they are kernel ABI, and a kernel of another series knows them.
 
+use crate::result::DeviceResult;
 use kvm_bindings::{
     kvm_cpuid_entry2, kvm_debugregs, kvm_lapic_state, kvm_mp_state, kvm_msr_entry, kvm_regs, kvm_sregs,
     kvm_vcpu_events, kvm_xcrs, kvm_xsave,
@@ -20,6 +21,8 @@ pub struct GuestState {
     pub name: String,
     /// Length of its memory, bytes.
     pub memory_bytes: u64,
+    /// What its passed-through device did so far, if it has one.
+    pub device: Option<DeviceResult>,
     /// Its vCPUs, in the order of their numbers.
     pub vcpus: Vec<VcpuState>,
 }
@@ -75,6 +78,9 @@ pub enum StateError {
     /// A name that is no text.
     #[error("the guest's name is not text")]
     Name,
+    /// What it says about the device cannot be understood.
+    #[error("what it says about the device cannot be understood")]
+    Device,
 }
 
 impl GuestState {
@@ -83,6 +89,8 @@ impl GuestState {
         let mut body = Vec::new();
         put(&mut body, self.name.as_bytes());
         put(&mut body, self.memory_bytes.as_bytes());
+        // Numbers and text always make JSON.
+        put(&mut body, &serde_json::to_vec(&self.device).unwrap_or_default());
         for vcpu in &self.vcpus {
             put(&mut body, vcpu.loops.as_bytes());
             put(&mut body, vcpu.tsc_offset.as_bytes());
@@ -122,6 +130,7 @@ impl GuestState {
         let body = &mut body;
         let name = String::from_utf8(field(body)?.into()).map_err(|_| StateError::Name)?;
         let memory_bytes = one(body)?;
+        let device = serde_json::from_slice(field(body)?).map_err(|_| StateError::Device)?;
         let mut vcpus = Vec::new();
         while !body.is_empty() {
             vcpus.push(VcpuState {
@@ -139,7 +148,7 @@ impl GuestState {
                 mp_state: one(body)?,
             });
         }
-        Ok(Self { name, memory_bytes, vcpus })
+        Ok(Self { name, memory_bytes, device, vcpus })
     }
 }
 
@@ -199,7 +208,8 @@ mod tests {
                 mp_state: kvm_mp_state { mp_state: u32::from(filler) },
             }
         };
-        GuestState { name, memory_bytes: 1 << 25, vcpus: vcpus.iter().map(vcpu).collect() }
+        let device = (vcpus.len() > 1).then(DeviceResult::default);
+        GuestState { name, memory_bytes: 1 << 25, device, vcpus: vcpus.iter().map(vcpu).collect() }
     }
 
     proptest! {
