@@ -1,6 +1,6 @@
 //! A PCI device passed through to a guest, across the live update.
 
-use crate::run::{Run, lab, tree};
+use crate::run::{Run, lab_with_guests, tree};
 use serde_json::Value;
 
 /// Where QEMU's edu device stands (`lab::qemu::DEVICE_ADDRESS`).
@@ -30,13 +30,13 @@ const GIVEN_UP: [&str; 3] = ["vfio-close", "vfio-disable", "iommufd-detach"];
 #[test]
 #[ignore = "boots a virtual machine"]
 fn a_device_answers_after_the_live_update() {
-    check_device(&lab(&["--guests", "1", "--device", "edu"]));
+    check_device(&lab_with_guests(&["--device", "edu"]));
 }
 
 #[test]
 #[ignore = "boots a virtual machine"]
 fn full_a_device_behind_an_amd_iommu_answers_too() {
-    check_device(&lab(&["--guests", "1", "--device", "edu", "--iommu", "amd"]));
+    check_device(&lab_with_guests(&["--device", "edu", "--iommu", "amd"]));
 }
 
 fn check_device(run: &Run) {
@@ -67,7 +67,7 @@ fn check_device(run: &Run) {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn without_an_iommu_nothing_is_passed_through() {
-    let run = lab(&["--guests", "1", "--device", "edu", "--iommu", "none"]);
+    let run = lab_with_guests(&["--device", "edu", "--iommu", "none"]);
     assert_eq!(run.exit_code, 1, "{run}");
     let result = run.result();
     let message = result["message"].as_str().unwrap();
@@ -77,7 +77,7 @@ fn without_an_iommu_nothing_is_passed_through() {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn a_device_in_another_process_is_busy() {
-    let run = lab(&["--guests", "1", "--device", "edu", "--fault", "device-busy"]);
+    let run = lab_with_guests(&["--device", "edu", "--fault", "device-busy"]);
     assert_eq!(run.exit_code, 1, "{run}");
     let result = run.result();
     let message = result["message"].as_str().unwrap();
