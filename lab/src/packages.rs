@@ -61,6 +61,8 @@ pub const BROWSER: &[Need] = &[
 ];
 /// Browsers that speak Chromium's protocol.
 pub const BROWSERS: &[&str] = &["chromium-headless-shell", "chromium", "google-chrome", "chrome"];
+/// For tests in a terminal.
+pub const TERMINAL: &[Need] = &[program("tmux", "tmux")];
 /// For workloads that are shell scripts.
 pub const SHELL: &[Need] = &[file(BUSYBOX, "busybox-static")];
 /// Where a busybox is looked for.

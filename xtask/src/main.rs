@@ -7,6 +7,7 @@ mod page;
 mod resample;
 mod schema;
 mod sysroot;
+mod terminal;
 mod test;
 mod toolchain;
 mod tools;
@@ -39,7 +40,7 @@ enum Task {
     },
     /// Drive the HTML report in a headless Chromium
     Page,
-    /// Take the README's picture of the HTML report again
+    /// Take the README's pictures again: of the terminal, and of the HTML report
     Pictures,
     /// Measure how often the gate of `blackout compare` is right, by comparing random draws of real runs
     Resample(resample::Draw),
@@ -58,8 +59,8 @@ fn main() -> ExitCode {
         Task::Schema { check: false } => schema::write(),
         Task::Schema { check: true } => schema::check(),
         Task::Page => page::check(),
-        Task::Pictures => page::pictures(),
         Task::Resample(draw) => resample::run(&draw),
+        Task::Pictures => terminal::picture().and_then(|()| page::pictures()),
         Task::Test { full } => test::everything(full),
     };
     match done {

@@ -11,7 +11,9 @@ mod device;
 mod faults;
 mod full;
 mod guest;
+mod live;
 mod run;
+mod terminal;
 
 use run::{Run, lab, phase, phase_ids, tree};
 

@@ -194,3 +194,8 @@ fn blackout(arguments: &[&str]) -> String {
     let program = PROGRAM.get_or_init(|| lab::binaries::build().unwrap().blackout);
     lab::exec::output(Command::new(program).args(arguments)).unwrap()
 }
+
+/// A recording among the fixtures.
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name).canonicalize().unwrap()
+}

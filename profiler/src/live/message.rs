@@ -167,6 +167,8 @@ pub struct Counters {
     pub files_of_unknown_size: u64,
     /// Sessions finished (incoming).
     pub finished: u64,
+    /// vCPUs that were seen to run again (incoming).
+    pub vcpus: u64,
 }
 
 /// What is missing.

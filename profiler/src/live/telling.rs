@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use profiler_common::vcpu::VcpuRecord;
+
 use super::{
     boot_log,
     journal::Journal,
@@ -120,6 +122,10 @@ impl<'a> Telling<'a> {
             }
         }
         let decoded = stitch::sightings(self.subject.side, &self.names, trace, Moment::exact);
+        let runs = |record: &&(VcpuRecord, Moment)| matches!(record.0, VcpuRecord::FirstEntry { .. });
+        if self.subject.side == Side::Incoming {
+            self.tally.counters.vcpus += decoded.vcpus.iter().filter(runs).count() as u64;
+        }
         self.tally.counters.records += trace.events.len() as u64;
         for message in decoded.sightings.iter().filter_map(Message::of) {
             self.tally.take(&message);

@@ -22,9 +22,9 @@ use crate::{
     live::{
         client::{self, Heard},
         endpoint::Endpoint,
-        message::Message,
+        message::{Counters, Message},
         replay::{Playback, Timed},
-        state::{Clock, State},
+        state::{Clock, Half, State},
     },
     report::Report,
 };
@@ -160,9 +160,13 @@ impl Follower {
 }
 
 /// What of the counters is shown: not their time.
-fn counts(state: &State) -> Vec<(u64, u64, u64)> {
+fn counts(state: &State) -> Vec<(u64, u64, u64, u64)> {
     let halves = state.outgoing.iter().chain(&state.incoming);
-    halves.map(|half| (half.counters.sessions, half.counters.files, half.counters.finished)).collect()
+    let shown = |half: &Half| {
+        let Counters { sessions, files, finished, vcpus, .. } = half.counters;
+        (sessions, files, finished, vcpus)
+    };
+    halves.map(shown).collect()
 }
 
 fn watch(

@@ -51,8 +51,10 @@ pub struct Ui {
     pub reverse: bool,
     /// Lanes by CPU, not by task.
     pub by_cpu: bool,
-    /// Part of the whole that the timeline shows: begin and length, 0 to 1.
-    pub zoom: (f64, f64),
+    /// Part of the whole that the timeline shows: begin and length, 0 to 1; `None` is the window.
+    zoom: Option<(f64, f64)>,
+    /// Part of the whole that is the window: told by who draws it.
+    window: (f64, f64),
     /// The user wants to leave.
     pub quit: bool,
 }
@@ -75,7 +77,8 @@ impl Default for Ui {
             order: Order::Own,
             reverse: false,
             by_cpu: false,
-            zoom: (0.0, 1.0),
+            zoom: None,
+            window: (0.0, 1.0),
             quit: false,
         }
     }
@@ -99,11 +102,11 @@ impl Ui {
             }
             Action::End(last) => self.go(if last { usize::MAX } else { 0 }),
             Action::Right(eighths) => {
-                let (begin, length) = self.zoom;
+                let (begin, length) = self.shown();
                 self.look(begin + eighths as f64 * length / 8.0, length);
             }
             Action::Zoom(closer) => {
-                let (begin, length) = self.zoom;
+                let (begin, length) = self.shown();
                 let new = length * if closer { 0.5 } else { 2.0 };
                 self.look(begin + (length - new) / 2.0, new);
             }
@@ -145,6 +148,16 @@ impl Ui {
         self.row()
     }
 
+    /// Part of the whole that the timeline shows, of which `window` is the window.
+    pub fn zoom(&mut self, window: (f64, f64)) -> (f64, f64) {
+        self.window = window;
+        self.shown()
+    }
+
+    fn shown(&self) -> (f64, f64) {
+        self.zoom.unwrap_or(self.window)
+    }
+
     /// Shows a part of the whole on the timeline, with room around it.
     pub fn locate(&mut self, begin: f64, length: f64) {
         self.view = View::Timeline;
@@ -171,7 +184,7 @@ impl Ui {
 
     fn look(&mut self, begin: f64, length: f64) {
         let length = length.clamp(CLOSEST, 1.0);
-        self.zoom = (begin.clamp(0.0, 1.0 - length), length);
+        self.zoom = Some((begin.clamp(0.0, 1.0 - length), length));
     }
 }
 
@@ -206,7 +219,7 @@ mod tests {
                     Action::Zoom(true), Action::Zoom(false), Action::Right(1), Action::Right(-3), Action::ZoomReset,
                 ];
                 ui.take(actions[step]);
-                let (begin, length) = ui.zoom;
+                let (begin, length) = ui.zoom((0.25, 0.75));
                 prop_assert!(begin >= 0.0 && length > 0.0 && begin + length <= 1.0 + 1e-9);
             }
         }

@@ -58,6 +58,9 @@ fn progress<'a>(screen: &Screen<'a>) -> Line<'a> {
         line.push_span(Span::styled("   restored ", theme.kernel(crate::catalogue::Place::Incoming)));
         let (sessions, files) = (counters.sessions, counters.files);
         line.push_span(format!("{sessions} sessions, {files} files, {} finished", counters.finished));
+        if counters.vcpus > 0 {
+            line.push_span(format!(", {} vCPUs run", counters.vcpus));
+        }
     }
     line
 }

@@ -57,7 +57,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     let label = LABEL.min(area.width / 3);
     let width = area.width - label;
     let total = (last - first) as f64;
-    let (begin, length) = ui.zoom;
+    let part = |ns: i64| ns.saturating_sub(first) as f64 / total;
+    let window_ns =
+        report.window.as_ref().map(|window| i64::try_from(window.duration_ns).unwrap_or(i64::MAX));
+    // Before the window has begun there is all to see that there is.
+    let window = window_ns.map_or((0.0, 1.0), |ns| (part(0), part(ns) - part(0)));
+    let (begin, length) = ui.zoom(window);
     let scale = Scale {
         begin: first as f64 + begin * total,
         ns_per_cell: (length * total / f64::from(width.max(1))).max(1e-3),
