@@ -9,3 +9,4 @@
 pub mod ask;
 pub mod record;
 pub mod vcpu;
+pub mod walk;

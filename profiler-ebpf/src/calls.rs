@@ -6,12 +6,14 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT, NAMED};
+use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT};
 
-use crate::record::{emit, next};
+use crate::{
+    record::{emit, next},
+    subject,
+};
 
-/// Entry of a function, with its first three arguments; with the cookie [`NAMED`] the first of them is
-/// a C string in kernel memory.
+/// Entry of a function: its first three arguments, and what the walks of its probe lead to.
 #[kprobe]
 pub fn enter(ctx: ProbeContext) -> u32 {
     static NOTHING: [u8; 1] = [0];
@@ -22,8 +24,22 @@ pub fn enter(ctx: ProbeContext) -> u32 {
     unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), 16) };
     let [low, high] = comm;
     let arg = |n| ctx.arg::<u64>(n).unwrap_or(0);
-    let name = if cookie == NAMED { arg(0) } else { NOTHING.as_ptr() as u64 };
-    emit(&ENTER_FORMAT, &[next(), ip, arg(0), arg(1), arg(2), low, high, name]);
+    let mut texts = [NOTHING.as_ptr() as u64; 2];
+    let (mut known, mut numbers) = (0, [0; 2]);
+    if let Some(subject) = subject::of(cookie) {
+        for slot in 0..2 {
+            if let Some(text) = subject::text(&ctx, &subject.texts[slot]) {
+                texts[slot] = text;
+            }
+            if let Some(number) = subject::number(&ctx, &subject.numbers[slot]) {
+                known |= 1 << slot;
+                numbers[slot] = number;
+            }
+        }
+    }
+    let (args, [first, second], [n, m]) = ([arg(0), arg(1), arg(2)], texts, numbers);
+    let [a, b, c] = args;
+    emit(&ENTER_FORMAT, &[next(), ip, a, b, c, low, high, first, second, known, n, m]);
     0
 }
 

@@ -13,6 +13,7 @@ mod ask;
 mod calls;
 mod kvm;
 mod record;
+mod subject;
 
 /// Many of the helpers are for GPL-compatible programs.
 #[unsafe(link_section = "license")]

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! catalogue   which probes and phases exist (data files)
+//! btf         where members of the kernel's structures lie (pure)
 //! recording   the file: frames of raw evidence, written as they happen
 //! evidence    raw bytes of the kernel -> typed records (total decoders)
 //! kexec       what the kexec is given: command line, stamped image (pure)
@@ -19,6 +20,7 @@
 //! tui         a terminal's views of it (render only)
 //! ```
 pub mod agent;
+pub mod btf;
 pub mod catalogue;
 pub mod clock;
 pub mod compare;

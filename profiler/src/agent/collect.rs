@@ -47,10 +47,11 @@ pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentErro
     let loader = std::thread::spawn(|| Probes::attach(Side::Incoming));
     let command = observe(argv)?;
     let loaded = loader.join();
-    let mut misses = Vec::new();
+    let (mut misses, mut symbols) = (Vec::new(), Vec::new());
     let coverage = match loaded {
-        Ok(Ok((probes, coverage))) => {
+        Ok(Ok((mut probes, coverage))) => {
             misses = probes.missed();
+            symbols = std::mem::take(&mut probes.symbols);
             let refused_vcpu_events = probes.refused_vcpu_events();
             Ok(Coverage { refused_vcpu_events, records: probes.finish(), ..coverage })
         }
@@ -59,6 +60,8 @@ pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentErro
     };
     let exit_code = command.as_ref().map_or(0, |result| result.exit_code);
     let mut frames = evidence(command, coverage)?;
+    // After those of kallsyms: a handler's callback goes by what it is called for.
+    frames.push(Frame::bare(Side::Incoming, Body::Symbols { symbols }));
     frames.push(Frame::bare(Side::Incoming, Body::Missed { misses }));
 
     let path = state::path(state_dir, &run_id);

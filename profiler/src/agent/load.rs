@@ -8,9 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AgentError, identity, kmsg, state};
+use super::{AgentError, identity, kmsg, names, state};
 use crate::{
-    catalogue::{CATALOGUE, Probe, RETURN_SUFFIX, Way},
+    btf::{
+        Btf,
+        walk::{self, Goal},
+    },
+    catalogue::{CATALOGUE, Probe, RETURN_SUFFIX, Way, path::Path as MemberPath},
     kexec::{
         cmdline::{self, Boot},
         stamp,
@@ -37,19 +41,22 @@ pub fn cmdline(run_id: &str, append: &str, trace_boot: bool) -> Result<String, A
     let path = "/proc/cmdline";
     let current = fs::read_to_string(path).map_err(AgentError::file("read", path))?;
     let tsc_hz = identity::kernel(&kmsg::read_all()?).tsc_hz;
-    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append, trace_boot);
+    // Layouts are this kernel's: what is read by them counts only in another of the same build.
+    let types = names::kernel_types();
+    let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append, trace_boot, btf.as_ref());
     Ok(cmdline::generate(current.trim_end(), &boot)?)
 }
 
 /// What the catalogue asks of the incoming kernel's boot.
-fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool) -> Boot {
+fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool, btf: Option<&Btf>) -> Boot {
     let wants = |way: Way| CATALOGUE.probes.iter().filter(move |probe| probe.incoming.contains(&way));
     let entered = wants(Way::BootEnter).filter(|_| trace_boot);
     Boot {
         filter: entered.flat_map(|probe| probe.symbols.clone()).collect(),
         // The last one so that loading the eBPF programs need not switch it on: early it costs next to nothing.
         events: vec!["initcall:*".into(), "printk:console".into(), "bpf_trace:bpf_trace_printk".into()],
-        kprobes: wants(Way::BootCall).flat_map(boot_kprobes).collect(),
+        kprobes: wants(Way::BootCall).flat_map(|probe| boot_kprobes(probe, btf)).collect(),
         tsc_khz,
         run_id: run_id.to_owned(),
         append: append.to_owned(),
@@ -58,17 +65,25 @@ fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool) -> B
 
 /// Entry and return of a function as `kprobe_event=` definitions (Documentation/trace/kprobetrace.rst);
 /// the event's name is the symbol's, so that the catalogue finds it again.
-fn boot_kprobes(probe: &Probe) -> Vec<String> {
+fn boot_kprobes(probe: &Probe, btf: Option<&Btf>) -> Vec<String> {
     // Only what the subject names: the command line is short.
+    let subject = &probe.subject;
     let mut args = String::new();
-    for (index, arg) in ["a0", "a1", "a2"].iter().enumerate() {
-        if probe.subject.contains(&format!("{{{arg}}}")) {
-            args += &format!(",{arg}=$arg{}", index + 1);
-        }
+    for arg in (0..3).filter(|arg| subject.uses_arg(*arg)) {
+        args += &format!(",a{arg}=$arg{}", arg + 1);
     }
-    if probe.named {
-        args += ",name=+0($arg1):string";
-    }
+    let paths = |paths: &[MemberPath], kind: char, goal: Goal| -> String {
+        let fetch = |(slot, path): (usize, &MemberPath)| {
+            // What this kernel's structures do not give is left out. A string that is an argument itself is
+            // the same in any kernel, and goes by a name of its own.
+            let fetch = walk::fetch_argument(&walk::compile(path, goal, btf, None).ok()?, goal);
+            let name = if path.base.is_none() { "name".to_owned() } else { format!("{kind}{slot}") };
+            Some(format!(",{name}={fetch}"))
+        };
+        paths.iter().enumerate().filter_map(fetch).collect()
+    };
+    args += &paths(&subject.texts, 't', Goal::Text);
+    args += &paths(&subject.numbers, 'n', Goal::Number);
     let both = |symbol: &String| {
         [format!("p:{symbol},{symbol}{args}"), format!("r:{symbol}{RETURN_SUFFIX},{symbol},ret=$retval")]
     };

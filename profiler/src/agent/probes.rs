@@ -1,6 +1,7 @@
 //! Puts the probes of the catalogue into the kernel.
 
 use std::{
+    collections::BTreeMap,
     ffi::CString,
     fs, io,
     os::{
@@ -10,19 +11,20 @@ use std::{
     path::Path,
 };
 
-use profiler_common::record::{NAMED, REJECTED, SEEN};
+use profiler_common::record::{REJECTED, SEEN};
 
 use super::{
     AgentError,
     bpf::{
         BpfError, Object, Oracle,
-        sys::{self, End, Kind},
+        sys::{self, End, Kind, Place},
     },
-    missed,
+    handlers, missed, names,
     ticks::ticks,
     vcpus,
 };
 use crate::{
+    btf::Btf,
     catalogue::{CATALOGUE, Probe, Way},
     recording::{
         Side,
@@ -38,6 +40,7 @@ const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 /// Probes in the kernel; they end with this value unless they were pinned.
 pub struct Probes {
     object: Object,
+    oracle: Oracle,
     links: Vec<(String, OwnedFd)>,
     /// Address and name of every function that is probed.
     pub symbols: Vec<(u64, String)>,
@@ -49,7 +52,8 @@ impl Probes {
     ///
     /// Each probe of its own costs a walk over all traceable functions, and one that serves many costs
     /// some of them, once. So in the incoming kernel the urgent ones come first, one by one, each before
-    /// the restore can need it, and the rest by one such probe.
+    /// the restore can need it, and the rest by one such probe. The kernel's BTF is read after that: names
+    /// come a little later than times.
     ///
     /// A probe that cannot be attached is an entry in the coverage, not an error.
     pub fn attach(side: Side) -> Result<(Self, Coverage), AgentError> {
@@ -60,23 +64,90 @@ impl Probes {
         coverage.probes = states;
         let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();
-        let mut probes = Self { object, links, symbols: Vec::new() };
+        let oracle = Oracle::new(&object)?;
+        let mut probes = Self { object, oracle, links, symbols: Vec::new() };
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
-        let (first, rest): (Vec<_>, Vec<_>) =
-            wanted.partition(|wanted| side == Side::Outgoing || wanted.probe.urgent);
-        for wanted in &first {
-            coverage.probes.push(probes.one_by_one(&singly, wanted));
+        let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());
+        let single = |wanted: &Wanted| side == Side::Outgoing || wanted.probe.urgent;
+        let (first, rest): (Vec<_>, Vec<_>) = functions.into_iter().partition(single);
+        let mut missing = BTreeMap::new();
+        // What needs no BTF is set before the first call can come.
+        probes.name(first.iter().chain(&rest).chain(&handlers), None, &mut missing)?;
+        let all = &mut coverage.probes;
+        all.extend(first.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
+        all.extend(
+            probes.together(&singly, rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect()),
+        );
+        let types = names::kernel_types();
+        let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+        probes.name(first.iter().chain(&rest).chain(&handlers), btf.as_ref(), &mut missing)?;
+        probes.resolve(all);
+        let callbacks = probes.callbacks(&handlers, btf.as_ref());
+        all.extend(match side {
+            Side::Outgoing => {
+                callbacks.into_iter().map(|(wanted, at)| probes.at_all(&singly, wanted, &at)).collect()
+            }
+            Side::Incoming => probes.together(&singly, callbacks),
+        });
+        for state in all.iter_mut().filter(|state| state.error.is_none()) {
+            state.error = missing.remove(&state.probe);
         }
-        coverage.probes.extend(probes.together(&singly, &rest)?);
         coverage.attached_tsc = ticks();
         if side == Side::Outgoing {
             probes.pin()?;
         }
-        let oracle = Oracle::new(&probes.object)?;
-        let symbols = coverage.probes.iter().filter_map(|state| state.symbol.as_ref());
-        probes.symbols =
-            symbols.filter_map(|symbol| Some((oracle.address(symbol)?, symbol.clone()))).collect();
         Ok((probes, coverage))
+    }
+
+    /// Hands the programs the walks of these probes; keeps what of their subjects this kernel cannot say.
+    fn name<'w>(
+        &self,
+        wanted: impl Iterator<Item = &'w Wanted>,
+        btf: Option<&Btf>,
+        missing: &mut BTreeMap<String, String>,
+    ) -> Result<(), BpfError> {
+        let direct_map = btf.and_then(|_| names::direct_map(&self.oracle));
+        for wanted in wanted {
+            let errors = names::set(&self.object, wanted.probe, btf, direct_map)?;
+            match errors.first() {
+                Some(error) => missing.insert(wanted.probe.name.clone(), error.to_string()),
+                None => missing.remove(&wanted.probe.name),
+            };
+        }
+        Ok(())
+    }
+
+    /// Where a probe's function lies: the first of its symbols that this kernel has.
+    fn find(&self, wanted: &Wanted) -> Places {
+        let symbols = wanted.probe.symbols.iter();
+        symbols.filter_map(|symbol| Some((self.oracle.address(symbol)?, symbol.clone()))).take(1).collect()
+    }
+
+    /// Where the callbacks of all registered handlers lie, but for those that are probed as functions.
+    fn callbacks<'w>(&self, wanted: &'w [Wanted], btf: Option<&Btf>) -> Vec<(&'w Wanted, Places)> {
+        let Some(btf) = btf else { return wanted.iter().map(|wanted| (wanted, Vec::new())).collect() };
+        let handlers = handlers::registered(&self.oracle, btf);
+        let places = |wanted: &Wanted| -> Places {
+            let Some(member) = wanted.probe.callback() else { return Vec::new() };
+            let mut places: Places = handlers
+                .iter()
+                .filter_map(|handler| handler.callback(&self.oracle, btf, member))
+                .filter(|address| self.symbols.iter().all(|(known, _)| known != address))
+                .map(|address| (address, format!("liveupdate_file_ops.{member}")))
+                .collect();
+            // Two handlers may share a callback.
+            places.sort();
+            places.dedup();
+            places
+        };
+        wanted.iter().map(|wanted| (wanted, places(wanted))).collect()
+    }
+
+    /// Notes where the functions of probes that were attached by name lie.
+    fn resolve(&mut self, states: &[ProbeState]) {
+        let symbols = states.iter().filter_map(|state| state.symbol.as_ref());
+        let found = symbols.filter_map(|symbol| Some((self.oracle.address(symbol)?, symbol.clone())));
+        self.symbols = found.collect();
     }
 
     /// Calls that the probes could not show so far: probe and how many.
@@ -100,7 +171,9 @@ impl Probes {
     fn one_by_one(&mut self, singly: &Singly, wanted: &Wanted) -> ProbeState {
         let mut state = wanted.state("kprobe");
         for symbol in &wanted.probe.symbols {
-            match singly.attach(symbol, wanted) {
+            let attached = c_string(symbol.as_bytes())
+                .and_then(|name| singly.attach(symbol, Place::Symbol(&name), wanted));
+            match attached {
                 Ok(links) => {
                     self.links.extend(links);
                     state.attached_tsc = Some(ticks());
@@ -114,38 +187,50 @@ impl Probes {
         state
     }
 
+    /// Gives the functions at all these places probes of their own.
+    fn at_all(&mut self, singly: &Singly, wanted: &Wanted, places: &Places) -> ProbeState {
+        let mut state = wanted.state("kprobe");
+        state.error = places.is_empty().then(|| io::Error::from_raw_os_error(libc::ENOENT).to_string());
+        for (address, symbol) in places {
+            match singly.attach(&format!("{symbol}-{address:x}"), Place::Address(*address), wanted) {
+                Ok(links) => {
+                    self.links.extend(links);
+                    self.symbols.push((*address, symbol.clone()));
+                    state.symbol = Some(symbol.clone());
+                }
+                Err(error) => state.error = Some(error.to_string()),
+            }
+        }
+        state
+    }
+
     /// Attaches many with one link for all entries and one for all returns; where the kernel refuses that,
     /// one by one.
-    fn together(&mut self, singly: &Singly, wanted: &[Wanted]) -> Result<Vec<ProbeState>, BpfError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let oracle = Oracle::new(&self.object)?;
-        let find = |wanted: &Wanted| {
-            let symbol =
-                wanted.probe.symbols.iter().find_map(|symbol| Some((oracle.address(symbol)?, symbol)));
-            symbol.map(|(address, symbol)| (address, symbol.clone()))
+    fn together(&mut self, singly: &Singly, wanted: Vec<(&Wanted, Places)>) -> Vec<ProbeState> {
+        let targets = || {
+            let each = |(wanted, places): &'_ (_, Places)| -> Vec<(&Wanted, u64)> {
+                places.iter().map(|(address, _)| (*wanted, *address)).collect()
+            };
+            wanted.iter().flat_map(each)
         };
-        let found: Vec<_> = wanted.iter().map(find).collect();
-        let targets = || wanted.iter().zip(&found).filter_map(|(w, f)| Some((w, f.as_ref()?.0)));
-        let entries: Vec<(u64, u64)> = targets().map(|(w, address)| (address, w.cookie())).collect();
+        let entries: Vec<(u64, u64)> =
+            targets().map(|(w, address)| (address, names::cookie(w.probe))).collect();
         let returns: Vec<(u64, u64)> = targets().filter(|(w, _)| w.returns).map(|(_, a)| (a, 0)).collect();
         let links = many(&self.object, "enter", &entries, End::Entry)
             .and_then(|entry| Ok([entry, many(&self.object, "exit", &returns, End::Return)?]));
         let Ok(links) = links else {
-            return Ok(wanted.iter().map(|wanted| self.one_by_one(singly, wanted)).collect());
+            return wanted.iter().map(|(wanted, places)| self.at_all(singly, wanted, places)).collect();
         };
-        let [entry, exit] = links.map(|link| link.map(|link| ("together".to_owned(), link)));
-        self.links.extend(entry.into_iter().chain(exit));
-        let states = wanted.iter().zip(found).map(|(wanted, found)| {
+        self.links.extend(links.into_iter().flatten().map(|link| ("together".to_owned(), link)));
+        let states = wanted.into_iter().map(|(wanted, places)| {
             let mut state = wanted.state("kprobe-multi");
-            match found {
-                Some((_, symbol)) => state.symbol = Some(symbol),
-                None => state.error = Some(io::Error::from_raw_os_error(libc::ENOENT).to_string()),
-            }
+            state.symbol = places.first().map(|(_, symbol)| symbol.clone());
+            let absent = || io::Error::from_raw_os_error(libc::ENOENT).to_string();
+            state.error = places.is_empty().then(absent);
+            self.symbols.extend(places);
             state
         });
-        Ok(states.collect())
+        states.collect()
     }
 
     fn pin(&self) -> Result<(), AgentError> {
@@ -172,6 +257,9 @@ pub fn unpin() -> Result<(), AgentError> {
     fs::remove_dir_all(PIN_DIR).map_err(AgentError::file("remove", PIN_DIR))
 }
 
+/// Addresses of functions, and what they are called in the evidence.
+type Places = Vec<(u64, String)>;
+
 /// A function that one side wants to see.
 struct Wanted {
     probe: &'static Probe,
@@ -186,10 +274,6 @@ impl Wanted {
         };
         let returns = ways.contains(&Way::Call);
         (returns || ways.contains(&Way::Enter)).then_some(Self { probe, returns })
-    }
-
-    fn cookie(&self) -> u64 {
-        if self.probe.named { NAMED } else { 0 }
     }
 
     fn state(&self, method: &str) -> ProbeState {
@@ -211,18 +295,20 @@ impl Singly {
         Ok(Self { enter, exit, pmu: kprobe_pmu() })
     }
 
-    /// Attaches to one symbol: both ends or none.
-    fn attach(&self, symbol: &str, wanted: &Wanted) -> io::Result<Vec<(String, OwnedFd)>> {
+    /// Attaches to one function: both ends or none. The links go by `name`.
+    fn attach(&self, name: &str, place: Place, wanted: &Wanted) -> io::Result<Vec<(String, OwnedFd)>> {
         let pmu = match &self.pmu {
             Ok(pmu) => *pmu,
             Err(error) => return Err(io::Error::other(format!("no kprobe events: {error}"))),
         };
-        let name = c_string(symbol.as_bytes())?;
-        let entry = sys::attach_kprobe(self.enter.as_fd(), &name, End::Entry, pmu, wanted.cookie())?;
-        let mut links = vec![(format!("{symbol}-entry"), entry)];
+        let cookie = names::cookie(wanted.probe);
+        let entry = sys::attach_kprobe(self.enter.as_fd(), place, End::Entry, pmu, cookie)?;
+        // bpffs takes no dots in names.
+        let name = name.replace('.', "-");
+        let mut links = vec![(format!("{name}-entry"), entry)];
         if wanted.returns {
-            let exit = sys::attach_kprobe(self.exit.as_fd(), &name, End::Return, pmu, 0)?;
-            links.push((format!("{symbol}-return"), exit));
+            let exit = sys::attach_kprobe(self.exit.as_fd(), place, End::Return, pmu, 0)?;
+            links.push((format!("{name}-return"), exit));
         }
         Ok(links)
     }

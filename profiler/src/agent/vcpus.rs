@@ -10,7 +10,7 @@ use profiler_common::vcpu;
 use super::{
     bpf::{
         Object,
-        sys::{self, End, Kind},
+        sys::{self, End, Kind, Place},
     },
     probes::kprobe_pmu,
     ticks::ticks,
@@ -105,7 +105,7 @@ fn tracepoint(object: &Object, program: &'static str, event: &str) -> Result<Own
 
 fn flush(object: &Object) -> Result<OwnedFd, String> {
     let program = object.load("vcpu_flush", Kind::Kprobe).map_err(|error| error.to_string())?;
-    let attach = |pmu| sys::attach_kprobe(program.as_fd(), FLUSH_AT, End::Entry, pmu, 0);
+    let attach = |pmu| sys::attach_kprobe(program.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0);
     kprobe_pmu().and_then(attach).map_err(|error| error.to_string())
 }
 

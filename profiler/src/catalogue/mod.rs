@@ -7,8 +7,11 @@ use serde::Deserialize;
 use crate::recording::Side;
 
 mod milestone;
+pub mod path;
+mod subject;
 
 pub use milestone::Milestone;
+pub use subject::{Found, Template};
 
 /// The catalogue that this build carries.
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
@@ -49,15 +52,12 @@ pub struct Probe {
     /// Ways to see it in the incoming kernel.
     #[serde(default)]
     pub incoming: Vec<Way>,
-    /// Template of the span's subject: `{name}`, `{a0}`, `{a1}`, `{a2}`.
+    /// Whose time it is.
     #[serde(default)]
-    pub subject: String,
+    pub subject: Template,
     /// It returns a negative errno when it fails.
     #[serde(default)]
     pub errno: bool,
-    /// The first argument is a C string in kernel memory.
-    #[serde(default)]
-    pub named: bool,
     /// In the incoming kernel it is attached before the others: the restore comes to it soonest.
     #[serde(default)]
     pub urgent: bool,
@@ -176,13 +176,10 @@ impl Catalogue {
 }
 
 impl Probe {
-    /// Fills the subject template.
-    pub fn subject(&self, name: &str, args: [u64; 3]) -> String {
-        let mut subject = self.subject.replace("{name}", name);
-        for (index, value) in args.iter().enumerate() {
-            subject = subject.replace(&format!("{{a{index}}}"), &format!("{value:#x}"));
-        }
-        subject
+    /// The member of `struct liveupdate_file_ops` whose functions it watches, if it is not one for fixed
+    /// symbols.
+    pub fn callback(&self) -> Option<&str> {
+        self.symbols.first()?.strip_prefix("liveupdate_file_ops.")
     }
 }
 
@@ -233,11 +230,14 @@ mod tests {
     }
 
     #[test]
-    fn subject_takes_name_and_arguments() {
+    fn subjects_name_arguments_and_strings() {
         let catalogue = catalogue();
         let file = catalogue.by_symbol("luo_retrieve_file").unwrap();
-        assert_eq!(file.subject("", [1, 0x1ab, 3]), "token 0x1ab");
+        let mut found = Found { args: [1, 0x1ab, 3], ..Found::default() };
+        assert_eq!(file.subject.fill(&found), "token 0x1ab");
         let session = catalogue.by_symbol("luo_session_retrieve").unwrap();
-        assert_eq!(session.subject("vm-7", [0; 3]), "session vm-7");
+        found.texts = ["vm-7".into(), String::new()];
+        assert_eq!(session.subject.fill(&found), "session vm-7");
+        assert!(catalogue.probes.len() < profiler_common::walk::SUBJECTS as usize);
     }
 }

@@ -6,6 +6,7 @@
 use profiler_common::record::Record;
 
 use super::text::{scrub, scrub_c_string};
+use crate::catalogue::Found;
 
 /// Bytes of a string argument that are kept; the programs read at most 64.
 const MAX_NAME: usize = 256;
@@ -26,12 +27,10 @@ pub struct ProbeRecord {
 pub enum ProbeCall {
     /// The function was entered.
     Enter {
-        /// Its first three arguments, as they stood in the registers.
-        args: [u64; 3],
+        /// What names the call.
+        found: Found,
         /// Name of the task, scrubbed.
         comm: String,
-        /// String argument, scrubbed; may be empty.
-        name: String,
     },
     /// It returned this; whether more than the low 32 bits count depends on the function.
     Exit {
@@ -44,10 +43,10 @@ impl ProbeRecord {
     /// Reads the text of a `bpf_trace_printk` event; `None` if another program wrote it.
     pub fn parse(text: &str) -> Option<Self> {
         Some(match Record::parse(text)? {
-            Record::Enter { seq, ip, args, comm, name } => {
+            Record::Enter { seq, ip, args, comm, texts, numbers } => {
                 let comm = scrub_c_string(&comm, comm.len() * 3);
-                let name = scrub(name.as_bytes(), MAX_NAME);
-                Self { seq, ip, point: ProbeCall::Enter { args, comm, name } }
+                let texts = texts.map(|text| scrub(text.as_bytes(), MAX_NAME));
+                Self { seq, ip, point: ProbeCall::Enter { found: Found { args, texts, numbers }, comm } }
             }
             Record::Exit { seq, ip, retval } => Self { seq, ip, point: ProbeCall::Exit { retval } },
         })
@@ -76,10 +75,10 @@ mod tests {
     #[test]
     fn names_are_safe_to_print() {
         let record = ProbeRecord::parse(">0 10 1 2 3 1b706d6575716571 0 vm\x1b[0m").unwrap();
-        let ProbeCall::Enter { args, comm, name } = record.point else { panic!("an entry") };
-        assert_eq!(args, [1, 2, 3]);
+        let ProbeCall::Enter { found, comm } = record.point else { panic!("an entry") };
+        assert_eq!(found.args, [1, 2, 3]);
         assert_eq!(comm, "qequemp\u{fffd}");
-        assert_eq!(name, "vm\u{fffd}[0m");
+        assert_eq!(found.texts, ["vm\u{fffd}[0m", ""]);
         let exit = ProbeRecord { seq: 1, ip: 16, point: ProbeCall::Exit { retval: 0xffff_ffea } };
         assert_eq!(ProbeRecord::parse("<1 10 ffffffea "), Some(exit));
         assert_eq!(ProbeRecord::parse("someone else's line"), None);

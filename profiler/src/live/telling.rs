@@ -142,7 +142,8 @@ impl<'a> Telling<'a> {
     /// Size of the file that this record says is being preserved; `None` inside if it cannot be told.
     fn size_of_preserved(&self, pid: i32, text: &str) -> Option<Option<u64>> {
         let record = ProbeRecord::parse(text)?;
-        let ProbeCall::Enter { args: [_, _, fd], .. } = record.point else { return None };
+        let ProbeCall::Enter { found, .. } = record.point else { return None };
+        let [_, _, fd] = found.args;
         let probe = self.names.symbol(record.ip).and_then(|symbol| CATALOGUE.by_symbol(symbol))?;
         if probe.name != "file-preserve" {
             return None;

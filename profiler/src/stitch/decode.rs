@@ -4,7 +4,7 @@ use profiler_common::vcpu::VcpuRecord;
 
 use super::{Half, Moment, Sighting, Source, What};
 use crate::{
-    catalogue::{CATALOGUE, RETURN_SUFFIX},
+    catalogue::{CATALOGUE, Found, RETURN_SUFFIX},
     evidence::{
         probe_record::{ProbeCall, ProbeRecord},
         trace::{ProbePoint, Trace, TraceEvent, TraceKind, Value},
@@ -77,8 +77,8 @@ fn probe_call(half: &Half, record: ProbeRecord) -> Seen {
     };
     let source = Source::Ebpf;
     Seen::Something(match record.point {
-        ProbeCall::Enter { args, comm, name } => {
-            let subject = probe.subject(&name, args);
+        ProbeCall::Enter { found, comm } => {
+            let subject = probe.subject.fill(&found);
             What::Enter { subject, probe, source, comm: Some(comm).filter(|comm| !comm.is_empty()) }
         }
         ProbeCall::Exit { retval } => What::Exit { probe, source, retval },
@@ -96,14 +96,15 @@ fn what(half: &Half, event: &TraceKind) -> Seen {
         TraceKind::InitcallFinish { func, ret } => {
             function(*func).map(|function| What::InitcallEnd { function, retval: *ret })
         }
-        TraceKind::Kprobe { name, point, args, .. } => boot_kprobe(name, *point, args),
+        TraceKind::Kprobe { name, point, args, .. } => boot_kprobe(name, *point, args, half.layouts),
         _ => return Seen::Nothing,
     };
     what.map_or(Seen::Nameless, Seen::Something)
 }
 
-/// A kprobe that `blackout load` put on the command line: the event is named after its symbol.
-fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)]) -> Option<What> {
+/// A kprobe that `blackout load` put on the command line: the event is named after its symbol. What it
+/// read out of structures counts only if the kernel has the `layouts` of the one that wrote the command line.
+fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)], layouts: bool) -> Option<What> {
     let symbol = event.strip_suffix(RETURN_SUFFIX).unwrap_or(event);
     let probe = CATALOGUE.by_symbol(symbol)?;
     let source = Source::BootKprobe;
@@ -117,10 +118,19 @@ fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)]) -> Opti
     if point == ProbePoint::Return {
         return Some(What::Exit { probe, source, retval: number("ret") });
     }
-    let name = args.iter().find_map(|(name, value)| match value {
-        Value::Text(text) if name == "name" => Some(text.as_str()),
-        _ => None,
-    });
-    let subject = probe.subject(name.unwrap_or_default(), [number("a0"), number("a1"), number("a2")]);
+    let text = |wanted: &str| {
+        args.iter().find_map(|(name, value)| match value {
+            Value::Text(text) if name == wanted && (layouts || name == "name") => Some(text.clone()),
+            _ => None,
+        })
+    };
+    let known = |name: &str| (layouts && args.iter().any(|(given, _)| given == name)).then(|| number(name));
+    let found = Found {
+        args: [number("a0"), number("a1"), number("a2")],
+        // `name`: a string that is an argument itself.
+        texts: [text("t0").or_else(|| text("name")), text("t1")].map(Option::unwrap_or_default),
+        numbers: [known("n0"), known("n1")],
+    };
+    let subject = probe.subject.fill(&found);
     Some(What::Enter { probe, source, subject, comm: None })
 }

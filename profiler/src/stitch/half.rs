@@ -48,6 +48,9 @@ pub struct Half<'a> {
     pub ended: bool,
     /// It holds anything at all.
     pub present: bool,
+    /// Its kernel is the very build that wrote its command line, so that what boot kprobes read out of
+    /// structures by that kernel's layouts is what it says it is.
+    pub layouts: bool,
 }
 
 impl<'a> Half<'a> {
@@ -111,6 +114,12 @@ impl<'a> Half<'a> {
             | Body::Config
             | Body::Unknown => {}
         }
+    }
+
+    /// Whether both halves are of one build; not if either does not tell.
+    pub fn same_build(&self, other: &Half) -> bool {
+        let (Some(one), Some(two)) = (&self.kernel, &other.kernel) else { return false };
+        !one.build_id.is_empty() && one.build_id == two.build_id
     }
 
     /// Pages of one buffer.

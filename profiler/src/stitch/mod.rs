@@ -95,7 +95,7 @@ impl Stitched<'_> {
 /// If there is no evidence, if the halves are of different live updates, or if time runs backwards.
 pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     let mut outgoing = Half::gather(&recording.frames, Side::Outgoing);
-    let incoming = Half::gather(&recording.frames, Side::Incoming);
+    let mut incoming = Half::gather(&recording.frames, Side::Incoming);
     if !outgoing.present && !incoming.present {
         return Err(StitchError::Empty);
     }
@@ -103,6 +103,7 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
 
     let flight = state.flight(&mut outgoing)?;
     let handover = handover(&outgoing, &incoming, &flight, &state.sightings);
+    incoming.layouts = incoming.same_build(&outgoing);
     state.boot(&incoming);
     let hz = state.frequency(&outgoing, &incoming)?;
     state.vcpus(&flight, &incoming, hz);

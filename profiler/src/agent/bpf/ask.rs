@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
 };
 
-use profiler_common::ask::Question;
+use profiler_common::ask::{DATA_BYTES, Question};
 
 use super::{BpfError, object::Object, sys};
 
@@ -26,6 +26,18 @@ impl Oracle {
         let mut question = Question::symbol(symbol)?;
         self.put(&mut question).ok()?;
         (question.address != 0).then_some(question.address)
+    }
+
+    /// The word at a kernel address; `None` if it cannot be read.
+    pub fn word(&self, address: u64) -> Option<u64> {
+        Some(u64::from_ne_bytes(self.memory(address)?.get(..8)?.try_into().ok()?))
+    }
+
+    /// What lies at a kernel address; `None` if not all of it can be read.
+    pub fn memory(&self, address: u64) -> Option<[u8; DATA_BYTES]> {
+        let mut question = Question::memory(address);
+        self.put(&mut question).ok()?;
+        Some(question.data)
     }
 
     /// Answers one question; the error is the program's own.

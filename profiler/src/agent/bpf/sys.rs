@@ -83,6 +83,13 @@ pub fn map_update(map: BorrowedFd, key: &[u8], value: &[u8]) -> io::Result<()> {
     unsafe { bpf(MAP_UPDATE_ELEM, &mut Element { map: raw(map), key, value, flags: 0 }) }.map(drop)
 }
 
+/// Sets an element of an array whose values are `T`s.
+pub fn array_set<T: Copy>(map: BorrowedFd, index: u32, value: &T) -> io::Result<()> {
+    let (key, value) = (&raw const index as u64, &raw const *value as u64);
+    // SAFETY: the kernel reads a `u32` and a `T`, the key and value of such an array.
+    unsafe { bpf(MAP_UPDATE_ELEM, &mut Element { map: raw(map), key, value, flags: 0 }) }.map(drop)
+}
+
 /// Reads a word out of an array of words.
 pub fn array_word(map: BorrowedFd, index: u32) -> io::Result<u64> {
     let mut word = 0_u64;
@@ -233,20 +240,33 @@ pub enum End {
     Return,
 }
 
-/// Attaches a [`Kind::Kprobe`] program to a symbol's entry or return.
+/// Where a function is.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// Found by the kernel.
+    Symbol(&'a CStr),
+    /// Known.
+    Address(u64),
+}
+
+/// Attaches a [`Kind::Kprobe`] program to a function's entry or return.
 pub fn attach_kprobe(
     program: BorrowedFd,
-    symbol: &CStr,
+    place: Place,
     end: End,
     pmu: u32,
     cookie: u64,
 ) -> io::Result<OwnedFd> {
-    // `struct perf_event_attr` in words: 0 type and size, 1 config, 7 the symbol, 8 offset.
+    // `struct perf_event_attr` in words: 0 type and size, 1 config, 7 the symbol, 8 offset from it
+    // or address.
     let mut attr = [0_u64; 9];
     attr[0] = u64::from(pmu) | (size_of_val(&attr) as u64) << 32;
     // Bit 0: `PERF_PROBE_CONFIG_IS_RETPROBE` (kernel/events/core.c).
     attr[1] = u64::from(end == End::Return);
-    attr[7] = symbol.as_ptr() as u64;
+    match place {
+        Place::Symbol(symbol) => attr[7] = symbol.as_ptr() as u64,
+        Place::Address(address) => attr[8] = address,
+    }
     attach_event(program, perf_event(&attr)?, cookie)
 }
 

@@ -1,0 +1,68 @@
+//! Tells the programs whose time a call is: walks through this kernel's structures.
+
+use std::{fs, os::fd::AsFd};
+
+use profiler_common::walk::{SLOTS, Subject, Walk};
+
+use super::bpf::{BpfError, Object, Oracle, sys};
+use crate::{
+    btf::{
+        Btf,
+        walk::{Goal, WalkError, compile},
+    },
+    catalogue::{CATALOGUE, Probe, path::Path},
+};
+
+/// The kernel's BTF; `None` without `CONFIG_DEBUG_INFO_BTF`.
+pub fn kernel_types() -> Option<Vec<u8>> {
+    fs::read("/sys/kernel/btf/vmlinux").ok()
+}
+
+/// Kernel address of physical address 0 (`page_offset_base`, arch/x86/mm/kaslr.c, Linux 7.3: a variable
+/// with `CONFIG_RANDOMIZE_MEMORY` or five-level paging).
+pub fn direct_map(oracle: &Oracle) -> Option<u64> {
+    oracle.word(oracle.address("page_offset_base")?)
+}
+
+/// Attach cookie of a probe: its place in the catalogue, from 1. 0, nobody's, if its subject needs no walk.
+pub fn cookie(probe: &Probe) -> u64 {
+    if probe.subject.texts.is_empty() && probe.subject.numbers.is_empty() {
+        return 0;
+    }
+    CATALOGUE
+        .probes
+        .iter()
+        .zip(1..)
+        .find(|(other, _)| other.name == probe.name)
+        .map_or(0, |(_, cookie)| cookie)
+}
+
+/// Hands the program the walks of one probe; gives what of its subject this kernel cannot say.
+pub fn set(
+    object: &Object,
+    probe: &Probe,
+    btf: Option<&Btf>,
+    direct_map: Option<u64>,
+) -> Result<Vec<WalkError>, BpfError> {
+    let cookie = cookie(probe);
+    let mut missing = Vec::new();
+    let mut walks = |paths: &[Path], goal| {
+        let mut walks = [Walk::default(); SLOTS];
+        for (walk, path) in walks.iter_mut().zip(paths) {
+            match compile(path, goal, btf, direct_map) {
+                Ok(made) => *walk = made,
+                Err(error) => missing.push(error),
+            }
+        }
+        walks
+    };
+    let subject = Subject {
+        texts: walks(&probe.subject.texts, Goal::Text),
+        numbers: walks(&probe.subject.numbers, Goal::Number),
+    };
+    if cookie != 0 {
+        let set = sys::array_set(object.map("SUBJECTS")?.as_fd(), cookie as u32, &subject);
+        set.map_err(|source| BpfError::Map { name: "SUBJECTS".to_owned(), source })?;
+    }
+    Ok(missing)
+}
