@@ -241,3 +241,49 @@ fn trends_are_tables() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(jsonschema::validator_for(&profiler::compare::trend::schema()).unwrap().is_valid(&json));
 }
+
+/// Runs a script of docs/ci.md in `dir`; gives its exit code and output.
+fn script(dir: &Path, text: &str, arguments: &[&str]) -> (i32, String) {
+    let blackout = Path::new(env!("CARGO_BIN_EXE_blackout")).parent().unwrap();
+    let path = format!("{}:{}", blackout.display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new("sh");
+    let output = command
+        .current_dir(dir)
+        .env("PATH", path)
+        .args(["-ec", text, "script"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn the_recipes_of_the_documentation_work() {
+    let ci = fs::read_to_string(fixture("../docs/ci.md")).unwrap();
+    let block = |from: &str| ci.split_once(from).unwrap().1.split_once("```\n").unwrap().0.to_owned();
+    let dir = sides();
+    let shell = block("```sh\n");
+    let (code, out) = script(dir.path(), &shell, &["base", "same"]);
+    assert!(code == 0 && out.ends_with("no longer than before\n"), "{code}: {out}");
+    let (code, out) = script(dir.path(), &shell, &["base", "slower"]);
+    assert!(code == 3 && out.ends_with("longer: see above\n"), "{code}: {out}");
+    assert!(dir.path().join("compare.xml").exists() && dir.path().join("compare.json").exists());
+
+    // The workflow's step, whose lines are indented.
+    let workflow = block("```yaml\n");
+    let step = workflow.split_once("- name: Compare\n        run: |\n").unwrap().1;
+    let step = step.split_once("      - name").unwrap().0;
+    let runs = dir.path().join("runs");
+    fs::create_dir(&runs).unwrap();
+    fs::rename(dir.path().join("base"), runs.join("base")).unwrap();
+    fs::rename(dir.path().join("slower"), runs.join("new")).unwrap();
+    let (code, out) = script(dir.path(), step, &[]);
+    assert!(code == 3 && out.contains("::error title=blackout%3A restore::"), "{code}: {out}");
+    assert!(dir.path().join("summary.md").exists());
+
+    fs::write(dir.path().join("budget.toml"), block("```toml\n")).unwrap();
+    let budget =
+        ["budget", "budget.toml", "runs/new", "--baseline", "runs/base", "--fail-on", "inconclusive"];
+    let (code, text, stderr) = run(dir.path(), &budget);
+    assert_eq!(code, 0, "{text}{stderr}");
+}

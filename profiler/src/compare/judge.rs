@@ -5,8 +5,10 @@ use super::{
     stats::{self, Tests, smallest_p},
 };
 
-/// Above this no number of runs is proposed: the difference lies on the limit.
+/// Above this no number of runs is proposed: nobody would make them.
 const MOST_RUNS: f64 = 1000.0;
+/// What is said instead.
+pub const TOO_MANY: &str = "over 1000 runs a side would tell";
 /// ((z(0.05) + z(0.2, one-sided)) / z(0.05))^2: an interval this much narrower than the distance to the
 /// limit clears it in four of five cases.
 const POWER: f64 = 2.042;

@@ -1,6 +1,6 @@
 //! The answer in one sentence.
 
-use super::model::*;
+use super::{judge::TOO_MANY, model::*};
 use crate::report::text::duration;
 
 /// From "slower" to "where".
@@ -14,7 +14,7 @@ pub fn of(comparison: &Comparison) -> String {
         Verdict::Inconclusive => {
             let why = window.reason.clone().unwrap_or_else(|| match window.runs_needed {
                 Some(runs) => format!("{runs} runs a side would decide"),
-                None => "the difference lies on the limit".to_owned(),
+                None => TOO_MANY.to_owned(),
             });
             format!("whether the blackout is longer is undecided ({why})")
         }

@@ -81,7 +81,7 @@ pub fn of_rows<'a>(rows: impl Iterator<Item = &'a mut Row>, alpha: f64, determin
 pub fn of_runs(base: &[&Run], new: &[&Run], deterministic: bool, warnings: &mut Vec<String>) {
     let all = || base.iter().chain(new);
     for (side, runs) in [("base", base), ("new", new)] {
-        let builds: BTreeSet<String> = runs.iter().map(|run| builds(run)).collect();
+        let builds: BTreeSet<String> = runs.iter().filter_map(|run| builds(run)).collect();
         if builds.len() > 1 {
             warnings.push(format!("{side} mixes builds: {}", join(builds.iter().map(String::as_str))));
         }
@@ -148,14 +148,13 @@ pub fn undecided(phases: &[Row]) -> BTreeSet<String> {
     undecided.filter_map(|row| row.reason.clone()).map(|reason| format!("phases: {reason}")).collect()
 }
 
-fn builds(run: &Run) -> String {
-    let of = |kernel: &Option<crate::report::Kernel>| {
-        kernel.as_ref().map_or("?".to_owned(), |kernel| {
-            let id: String = kernel.build_id.chars().take(12).collect();
-            format!("{} {id}", kernel.release)
-        })
+/// Both kernels; `None` of a run that did not see both.
+fn builds(run: &Run) -> Option<String> {
+    let of = |kernel: &crate::report::Kernel| {
+        let id: String = kernel.build_id.chars().take(12).collect();
+        format!("{} {id}", kernel.release)
     };
-    format!("{} -> {}", of(&run.outgoing), of(&run.incoming))
+    Some(format!("{} -> {}", of(run.outgoing.as_ref()?), of(run.incoming.as_ref()?)))
 }
 
 fn one_after_the_other(first: &[&Run], second: &[&Run]) -> bool {

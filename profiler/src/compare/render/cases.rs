@@ -2,6 +2,7 @@
 
 use super::super::{
     budget::{Check, State},
+    judge::TOO_MANY,
     model::*,
     summary::{change, label},
 };
@@ -78,7 +79,7 @@ fn of_row(comparison: &Comparison, row: &Row) -> Case {
         Verdict::Inconclusive => {
             let why = row.reason.clone().unwrap_or_else(|| match row.runs_needed {
                 Some(runs) => format!("{runs} runs a side would decide"),
-                None => "the difference lies on the limit".to_owned(),
+                None => TOO_MANY.to_owned(),
             });
             (Outcome::Skip, format!("{what} is undecided: {why}"))
         }

@@ -4,6 +4,7 @@ use std::fmt::{self, Write};
 
 use super::super::{
     budget::{Check, Checked, State},
+    judge::TOO_MANY,
     model::*,
     summary::{label, percent},
 };
@@ -35,7 +36,7 @@ fn write(out: &mut String, of: &Comparison) -> fmt::Result {
     }
     writeln!(
         out,
-        "\n{:<17}{:>12} {:>12} {:>11} {:>8}  {:<19}{:>7}  verdict",
+        "\n{:<17}{:>12} {:>12} {:>11} {:>8}  {:<23}{:>7}  verdict",
         "phase", "base", "new", "change", "", "interval", "p",
     )?;
     for row in of.window.iter().chain(&of.phases) {
@@ -85,13 +86,13 @@ fn row(out: &mut String, row: &Row, name: &str) -> fmt::Result {
     let p = row.p_adjusted.map_or("-".to_owned(), probability);
     write!(
         out,
-        "{name:<17}{base:>12} {new:>12} {change:>11} {by:>8}  {interval:<19}{p:>7}  {}",
+        "{name:<17}{base:>12} {new:>12} {change:>11} {by:>8}  {interval:<23}{p:>7}  {}",
         verdict(row.verdict)
     )?;
     match (row.verdict, row.runs_needed, &row.reason) {
         (Verdict::Inconclusive, Some(runs), _) => writeln!(out, ", {runs} runs a side would tell")?,
         (_, _, Some(reason)) => writeln!(out, ", {reason}")?,
-        (Verdict::Inconclusive, None, None) => writeln!(out, ", on the limit")?,
+        (Verdict::Inconclusive, None, None) => writeln!(out, ", {TOO_MANY}")?,
         _ => writeln!(out)?,
     }
     for warning in &row.warnings {
