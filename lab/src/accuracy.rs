@@ -119,7 +119,7 @@ pub fn main(options: &Options) -> Result<ExitCode> {
         }
     };
     let release = kernel.release.clone();
-    let lab = options.update.prepare(&cache, (kernel.clone(), kernel), "", &binaries, out)?;
+    let lab = options.update.prepare(&cache, (kernel.clone(), kernel), Vec::new(), &binaries, out)?;
     let scratch = cache.temporary()?;
     let share = scratch.path().join("share");
     let (mut comparisons, mut failures) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::reports::{self, Reported};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
-use crate::{accel, accuracy, bench, initramfs, packages, selftest};
+use crate::{accel, accuracy, bench, bisect, initramfs, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::fs;
@@ -71,6 +71,7 @@ struct Options {
 enum Subcommand {
     Accuracy(Box<accuracy::Options>),
     Bench(Box<bench::Options>),
+    BisectStep(Box<bisect::Options>),
 }
 
 /// What a live update is like, whatever kernels it is between.
@@ -174,6 +175,7 @@ pub fn main() -> ExitCode {
         None => run(&options).map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Some(Subcommand::Accuracy(options)) => accuracy::main(options),
         Some(Subcommand::Bench(options)) => bench::main(options),
+        Some(Subcommand::BisectStep(options)) => Ok(bisect::main(options)),
     };
     match ended {
         Ok(code) => code,
@@ -197,7 +199,7 @@ fn run(options: &Options) -> Result<bool> {
     let kernels = kernels(&cache, options)?;
     let binaries = binaries::build()?;
     let out = out_dir(&cache, options)?;
-    let lab = options.update.prepare(&cache, kernels, "", &binaries, out)?;
+    let lab = options.update.prepare(&cache, kernels, Vec::new(), &binaries, out)?;
     let scratch = cache.temporary()?;
     let share = if options.keep { lab.out.join("share") } else { scratch.path().join("share") };
     let mut runs = Vec::new();
@@ -230,7 +232,7 @@ impl LiveUpdate {
         self.deterministic
     }
 
-    /// Everything for live updates from the first kernel to the second, both with `append` on their command lines.
+    /// Everything for live updates from the first kernel to the second, with `delays` in the lab's driver.
     ///
     /// # Errors
     /// When a workload cannot be built or read, or QEMU not be started.
@@ -238,11 +240,11 @@ impl LiveUpdate {
         &self,
         cache: &Cache,
         (outgoing, incoming): (Kernel, Kernel),
-        append: &str,
+        delays: Vec<(String, u32)>,
         binaries: &Binaries,
         out: PathBuf,
     ) -> Result<Lab> {
-        let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan(self)? };
+        let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), delays, ..plan(self)? };
         let workload = workload(cache, self, &incoming)?;
         let accel = match self.accel {
             _ if self.deterministic => Accel::Tcg,
@@ -255,7 +257,7 @@ impl LiveUpdate {
             outgoing,
             incoming,
             plan,
-            append: [append, self.iommu().parameter()].join(" ").trim().into(),
+            append: self.iommu().parameter().into(),
             accel,
             cpus: self.cpus,
             memory_bytes: self.memory,

@@ -114,12 +114,21 @@ pub fn release(image: &[u8]) -> Option<String> {
     String::from_utf8(word).ok().filter(|word| !word.is_empty())
 }
 
-/// The tree is the user's: built elsewhere and never written to. The objects stay, for the next build.
-fn from_tree(cache: &Cache, tree: &Path, config: &KernelConfig) -> Result<Kernel> {
-    let tree = tree.canonicalize().with_context(|| format!("kernel source {}", tree.display()))?;
+/// Whether `tree` can be built at all.
+///
+/// # Errors
+/// When it is no kernel's, or was built in place.
+pub fn check_tree(tree: &Path) -> Result<()> {
     if !tree.join("Kbuild").is_file() || !tree.join("arch/x86").is_dir() {
         bail!("{} is no kernel source tree", tree.display());
     }
+    kernel_build::check_clean(tree)
+}
+
+/// The tree is the user's: built elsewhere and never written to. The objects stay, for the next build.
+fn from_tree(cache: &Cache, tree: &Path, config: &KernelConfig) -> Result<Kernel> {
+    let tree = tree.canonicalize().with_context(|| format!("kernel source {}", tree.display()))?;
+    check_tree(&tree)?;
     let options = config.to_string();
     let name = format!("tree-{}", fingerprint(&[tree.as_os_str().as_encoded_bytes(), options.as_bytes()]));
     let _lock = cache.lock(&name)?;

@@ -30,13 +30,7 @@ pub fn build(
     config: &KernelConfig,
     log: &Path,
 ) -> Result<PathBuf> {
-    if source.join(".config").exists() || source.join("include/config/auto.conf").exists() {
-        bail!(
-            "{} was built in place, which rules out a build elsewhere: run `make mrproper` there, \
-             or give its image with --kernel",
-            source.display()
-        );
-    }
+    check_clean(source)?;
     packages::require("building a kernel", packages::KERNEL)?;
     fs::create_dir_all(objects).with_context(|| format!("cannot create {}", objects.display()))?;
     let fragment = objects.join("lab.config");
@@ -57,6 +51,21 @@ pub fn build(
     exec::logged(make(source, objects).arg(format!("-j{jobs}")).arg("bzImage"), log, &mut progress)?;
     progress.done();
     Ok(objects.join(IMAGE))
+}
+
+/// Whether a tree can be built elsewhere.
+///
+/// # Errors
+/// When it was built in place.
+pub fn check_clean(source: &Path) -> Result<()> {
+    if source.join(".config").exists() || source.join("include/config/auto.conf").exists() {
+        bail!(
+            "{} was built in place, which rules out a build elsewhere: run `make mrproper` there, \
+             or give its image with --kernel",
+            source.display()
+        );
+    }
+    Ok(())
 }
 
 /// A `make` of the kernel tree `source` with its results in `objects`.

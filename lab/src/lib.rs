@@ -14,6 +14,7 @@
 //! run reports               one live update and its results
 //! accuracy                  the profiler's figures beside the guest's own
 //! bench                     a series of them, for two builds
+//! bisect                    one judged by a budget, for git bisect
 //! cache exec fingerprint progress   used by all
 //! vmm                       a virtual machine inside it, whose guest says how long it was gone
 //! plan result mailbox       what host and guest tell each other
@@ -24,6 +25,7 @@ pub mod accuracy;
 pub mod apt;
 pub mod bench;
 pub mod binaries;
+pub mod bisect;
 pub mod cache;
 pub mod cli;
 pub mod cpio;

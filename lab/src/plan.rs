@@ -24,6 +24,9 @@ pub struct Plan {
     pub deterministic: bool,
     /// Appended to the incoming kernel's command line.
     pub append_incoming: String,
+    /// Delays planted into the lab's driver, under both kernels: parameter (`kernel-driver/lab_luo.c`) and value.
+    #[serde(default)]
+    pub delays: Vec<(String, u32)>,
     /// Virtual machines that go across, each run by a VMM of its own.
     #[serde(default)]
     pub guests: Vec<Guest>,
@@ -42,6 +45,7 @@ impl Plan {
             serve: false,
             deterministic: false,
             append_incoming: String::new(),
+            delays: Vec::new(),
             guests: Vec::new(),
             fault: None,
         }

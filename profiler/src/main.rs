@@ -88,6 +88,10 @@ enum Command {
     Collect {
         #[command(flatten)]
         state: State,
+        /// Load the eBPF programs before the command, not beside it: they see all of it, and the blackout is longer
+        /// by the loading
+        #[arg(long)]
+        probes_first: bool,
         /// The command that restores; without one, collect until SIGINT or SIGTERM
         #[arg(last = true)]
         command: Vec<String>,
@@ -163,8 +167,8 @@ fn run(args: Args) -> Result<ExitCode> {
             writeln!(stdout, "{}", agent::load(&state.dir, &options)?)?;
         }
         Command::Kexec { state } => match agent::jump(&state.dir)? {},
-        Command::Collect { state, command } => {
-            let collected = agent::collect(&state.dir, &command)?;
+        Command::Collect { state, probes_first, command } => {
+            let collected = agent::collect(&state.dir, &command, probes_first)?;
             writeln!(stdout, "{}", collected.path.display())?;
             // The command's own code, as `env` and `timeout` do: what calls us sees through us.
             return Ok(ExitCode::from(u8::try_from(collected.exit_code).unwrap_or(1)));

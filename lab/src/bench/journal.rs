@@ -32,8 +32,8 @@ pub struct Build {
     pub image: String,
     /// Fingerprint of the initramfs: the profiler, the guest's init, the workload.
     pub initrd: String,
-    /// Appended to its command line.
-    pub append: String,
+    /// Delays planted into it.
+    pub delays: String,
 }
 
 impl Inputs {
@@ -144,14 +144,14 @@ fn entries(text: &str) -> Vec<Entry> {
 mod tests {
     use super::*;
 
-    fn inputs(append: &str) -> Inputs {
-        let build = |append: &str| Build {
+    fn inputs(delays: &str) -> Inputs {
+        let build = |delays: &str| Build {
             release: "7.3.4".into(),
             image: "1".into(),
             initrd: "2".into(),
-            append: append.into(),
+            delays: delays.into(),
         };
-        Inputs { sides: [build(""), build(append)], machine: "2 CPUs".into() }
+        Inputs { sides: [build(""), build(delays)], machine: "2 CPUs".into() }
     }
 
     fn entry(side: Side, number: u32) -> Entry {

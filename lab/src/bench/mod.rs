@@ -83,14 +83,14 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     options.update.check()?;
     let kernels = kernels(&cache, options)?;
     let binaries = binaries::build()?;
-    let appends = plant::command_lines(&options.plant_a, &options.plant_b);
-    let prepare = |kernel: &Kernel, append: &str| {
+    let delays = plant::of_both(&options.plant_a, &options.plant_b);
+    let prepare = |kernel: &Kernel, delays: &plant::Delays| {
         let both = (kernel.clone(), kernel.clone());
-        options.update.prepare(&cache, both, append, &binaries, PathBuf::new())
+        options.update.prepare(&cache, both, delays.clone(), &binaries, PathBuf::new())
     };
-    let mut labs = [prepare(&kernels[0], &appends[0])?, prepare(&kernels[1], &appends[1])?];
+    let mut labs = [prepare(&kernels[0], &delays[0])?, prepare(&kernels[1], &delays[1])?];
     let plantable = kernels.iter().all(|kernel| kernel.lab_driver);
-    if !appends[0].is_empty() && !plantable {
+    if !delays[0].is_empty() && !plantable {
         bail!(
             "delays are planted into the lab's driver, which only kernels of the mirror have: no image, no tree"
         );
@@ -133,12 +133,12 @@ fn inputs(labs: &[Lab; 2]) -> Result<Inputs> {
             release: lab.incoming.release.clone(),
             image: fingerprint(&[&bytes]),
             initrd: fingerprint(&[&lab.initrd]),
-            append: lab.append.clone(),
+            delays: format!("{:?}", lab.plan.delays),
         })
     };
-    // All but where things are: those paths are new each time.
-    let Lab { plan, accel, cpus, memory_bytes, .. } = &labs[0];
-    let machine = format!("{accel:?}, {cpus} CPUs, {memory_bytes} bytes, {plan:?}");
+    // The plan is in the initramfs. Where things are does not count: those paths are new each time.
+    let Lab { append, accel, cpus, memory_bytes, .. } = &labs[0];
+    let machine = format!("{accel:?}, {cpus} CPUs, {memory_bytes} bytes, {append:?}");
     Ok(Inputs { sides: [build(&labs[0])?, build(&labs[1])?], machine })
 }
 
@@ -216,8 +216,12 @@ fn verdict(
         let path = |number: u32| dir.join(format!("{side}/report-{number}.json"));
         (1..=runs).map(path).filter(|path| path.exists()).collect()
     };
+    let [a, b] = SIDES.map(reports);
+    if a.is_empty() || b.is_empty() {
+        bail!("nothing to compare: all live updates of side {} failed", if a.is_empty() { "a" } else { "b" });
+    }
     let mut command = Command::new(&binaries.blackout);
-    command.arg("compare").args(arguments).args(reports(Side::A)).arg("--").args(reports(Side::B));
+    command.arg("compare").args(arguments).args(a).arg("--").args(b);
     let status = command.status().with_context(|| format!("cannot run {}", binaries.blackout.display()))?;
     let Some(code) = status.code().and_then(|code| u8::try_from(code).ok()) else {
         bail!("`blackout compare` ended by a signal ({status})");

@@ -1,6 +1,6 @@
 //! A delay planted into one side: parameters of the lab's own driver (`kernel-driver/lab_luo.c`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 /// One parameter, such as `retrieve_delay_us=40000`.
@@ -34,18 +34,19 @@ impl FromStr for Plant {
     }
 }
 
-/// The command lines of both sides: the same parameters in the same order and, up to the number of digits, of the
-/// same length, so that reading them costs both kernels the same. A delay that only one side has is 0 on the other.
-pub fn command_lines(a: &[Plant], b: &[Plant]) -> [String; 2] {
+/// Parameters of the driver with their values, microseconds.
+pub type Delays = Vec<(String, u32)>;
+
+/// The delays of both sides: the same parameters in the same order, so that setting them costs both the same. A delay
+/// that only one side has is 0 on the other.
+pub fn of_both(a: &[Plant], b: &[Plant]) -> [Delays; 2] {
     let values = |plants: &[Plant]| -> BTreeMap<String, u32> {
         plants.iter().map(|plant| (plant.name.clone(), plant.value)).collect()
     };
     let (a, b) = (values(a), values(b));
-    let names: Vec<&String> = a.keys().chain(b.keys().filter(|name| !a.contains_key(*name))).collect();
-    [&a, &b].map(|own| {
-        let word = |name: &&String| format!("lab_luo.{name}={}", own.get(*name).unwrap_or(&0));
-        names.iter().map(word).collect::<Vec<_>>().join(" ")
-    })
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    [&a, &b]
+        .map(|own| names.iter().map(|name| ((*name).clone(), own.get(*name).copied().unwrap_or(0))).collect())
 }
 
 #[cfg(test)]
@@ -69,13 +70,9 @@ mod tests {
     fn both_sides_have_the_same_parameters() {
         let a = [plant("finish_delay_us=3")];
         let b = [plant("freeze_delay_us=7"), plant("finish_delay_us=4")];
-        assert_eq!(
-            command_lines(&a, &b),
-            [
-                "lab_luo.finish_delay_us=3 lab_luo.freeze_delay_us=0",
-                "lab_luo.finish_delay_us=4 lab_luo.freeze_delay_us=7"
-            ]
-        );
-        assert_eq!(command_lines(&[], &[]), [String::new(), String::new()]);
+        let of =
+            |finish, freeze| vec![("finish_delay_us".into(), finish), ("freeze_delay_us".into(), freeze)];
+        assert_eq!(of_both(&a, &b), [of(3, 0), of(4, 7)]);
+        assert_eq!(of_both(&[], &[]), [vec![], vec![]]);
     }
 }

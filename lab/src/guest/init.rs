@@ -11,6 +11,7 @@ use crate::plan::{Fault, Plan, Workload};
 use crate::result::{Command, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
 use rustix::system::{RebootCommand, reboot, sethostname};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use std::time::Duration;
 
 const HOST_NAME: &[u8] = b"blackout-lab";
@@ -53,6 +54,10 @@ fn enter() -> Result<i32> {
     let side = side(&command_line);
     say(if side == Side::Incoming { Stage::IncomingUp } else { Stage::OutgoingUp });
     let plan = Plan::read()?;
+    if plan.deterministic {
+        stay_on_one_cpu()?;
+    }
+    set_delays(&plan)?;
     let (mut run, ended) = match side {
         Side::Outgoing => {
             Exchange::of(&plan).open()?;
@@ -65,6 +70,26 @@ fn enter() -> Result<i32> {
     let code = run.end(ended)?;
     run.exchange.close();
     Ok(code)
+}
+
+/// Keeps this process, and all it will start, on the first CPU: which of several a process runs on, and moves to,
+/// follows from so little that two builds would differ everywhere.
+fn stay_on_one_cpu() -> Result<()> {
+    let mut first = CpuSet::new();
+    first.set(0);
+    sched_setaffinity(None, &first).context("cannot stay on the first CPU")
+}
+
+/// Not by the command line: kernels mix it into their random numbers (`random_init_early`, drivers/char/random.c,
+/// 7.3), so that a build with a delay would differ from one without it in everything that is decided by chance.
+fn set_delays(plan: &Plan) -> Result<()> {
+    for (name, value) in &plan.delays {
+        let parameter = format!("/sys/module/lab_luo/parameters/{name}");
+        std::fs::write(&parameter, value.to_string()).with_context(|| {
+            format!("cannot write {parameter}: the kernel lacks the lab's driver lab_luo")
+        })?;
+    }
+    Ok(())
 }
 
 /// The init of a kernel that came by a live update is told so on its command line.
@@ -121,6 +146,16 @@ fn load_command(plan: &Plan) -> Vec<&str> {
     command
 }
 
+/// In a deterministic run the probes are not loaded beside the restore: a nanosecond's difference before would decide
+/// over how the two take turns.
+fn collect_command<'a>(plan: &Plan, restore: &[&'a str]) -> Vec<&'a str> {
+    let mut command = vec![BLACKOUT, "collect", "--state", STATE];
+    command.extend(plan.deterministic.then_some("--probes-first"));
+    command.push("--");
+    command.extend(restore);
+    command
+}
+
 /// What is returned must live until the kexec.
 fn start_workload(run: &mut Run, plan: &Plan) -> Result<Option<Held>> {
     match &plan.workload {
@@ -147,8 +182,7 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
         Workload::Luo(_) => &["/init", RESTORE_COMMAND],
         Workload::Custom => &["/workload/incoming"],
     };
-    let collect = [&[BLACKOUT, "collect", "--state", STATE, "--"], restore].concat();
-    let ended = run.command(collect);
+    let ended = run.command(collect_command(plan, restore));
     if ended.is_ok() {
         run.reached(Stage::Restored);
     }

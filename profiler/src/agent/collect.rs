@@ -8,6 +8,7 @@ use std::{
     fs,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
+    sync::mpsc,
 };
 
 use profiler_common::record::Record;
@@ -40,11 +41,20 @@ pub struct Collected {
 }
 
 /// Runs `argv` (the restore) under observation, or waits for a signal if it is empty; then writes the
-/// incoming half of the recording into `state_dir`.
-pub fn collect(state_dir: &Path, argv: &[String]) -> Result<Collected, AgentError> {
+/// incoming half of the recording into `state_dir`. With `probes_first` the programs are loaded before the
+/// command, not beside it.
+pub fn collect(state_dir: &Path, argv: &[String], probes_first: bool) -> Result<Collected, AgentError> {
     let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
     // Attach beside the restore, not before it: looking must not lengthen what is looked at.
-    let loader = std::thread::spawn(|| Probes::attach(Side::Incoming));
+    let (loading, loaded) = mpsc::channel::<()>();
+    let loader = std::thread::spawn(move || {
+        let _ends_with_us = loading;
+        Probes::attach(Side::Incoming)
+    });
+    if probes_first {
+        // Nothing is ever sent: the wait ends with the loader, whatever becomes of it.
+        let _ = loaded.recv();
+    }
     let command = observe(argv)?;
     let loaded = loader.join();
     let (mut misses, mut symbols) = (Vec::new(), Vec::new());
