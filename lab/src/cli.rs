@@ -240,7 +240,7 @@ impl LiveUpdate {
         &self,
         cache: &Cache,
         (outgoing, incoming): (Kernel, Kernel),
-        delays: Vec<(String, u32)>,
+        delays: Vec<(String, String)>,
         binaries: &Binaries,
         out: PathBuf,
     ) -> Result<Lab> {

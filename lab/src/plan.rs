@@ -24,9 +24,10 @@ pub struct Plan {
     pub deterministic: bool,
     /// Appended to the incoming kernel's command line.
     pub append_incoming: String,
-    /// Delays planted into the lab's driver, under both kernels: parameter (`kernel-driver/lab_luo.c`) and value.
+    /// Delays planted into the lab's driver, under both kernels: parameter (`kernel-driver/lab_luo.c`) and value, as
+    /// it is written there.
     #[serde(default)]
-    pub delays: Vec<(String, u32)>,
+    pub delays: Vec<(String, String)>,
     /// Virtual machines that go across, each run by a VMM of its own.
     #[serde(default)]
     pub guests: Vec<Guest>,

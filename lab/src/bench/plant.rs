@@ -34,19 +34,21 @@ impl FromStr for Plant {
     }
 }
 
-/// Parameters of the driver with their values, microseconds.
-pub type Delays = Vec<(String, u32)>;
+/// Parameters of the driver with their values, microseconds, as hexadecimal numbers of one length.
+pub type Delays = Vec<(String, String)>;
 
-/// The delays of both sides: the same parameters in the same order, so that setting them costs both the same. A delay
-/// that only one side has is 0 on the other.
+/// The delays of both sides: the same parameters in the same order, so that to read and to set them takes both the
+/// same instructions. A delay that only one side has is 0 on the other.
 pub fn of_both(a: &[Plant], b: &[Plant]) -> [Delays; 2] {
     let values = |plants: &[Plant]| -> BTreeMap<String, u32> {
         plants.iter().map(|plant| (plant.name.clone(), plant.value)).collect()
     };
     let (a, b) = (values(a), values(b));
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-    [&a, &b]
-        .map(|own| names.iter().map(|name| ((*name).clone(), own.get(*name).copied().unwrap_or(0))).collect())
+    [&a, &b].map(|own| {
+        let value = |name: &String| format!("{:#010x}", own.get(name).copied().unwrap_or(0));
+        names.iter().map(|name| ((*name).clone(), value(name))).collect()
+    })
 }
 
 #[cfg(test)]
@@ -70,9 +72,10 @@ mod tests {
     fn both_sides_have_the_same_parameters() {
         let a = [plant("finish_delay_us=3")];
         let b = [plant("freeze_delay_us=7"), plant("finish_delay_us=4")];
-        let of =
-            |finish, freeze| vec![("finish_delay_us".into(), finish), ("freeze_delay_us".into(), freeze)];
-        assert_eq!(of_both(&a, &b), [of(3, 0), of(4, 7)]);
+        let of = |finish: &str, freeze: &str| -> Delays {
+            vec![("finish_delay_us".into(), finish.into()), ("freeze_delay_us".into(), freeze.into())]
+        };
+        assert_eq!(of_both(&a, &b), [of("0x00000003", "0x00000000"), of("0x00000004", "0x00000007")]);
         assert_eq!(of_both(&[], &[]), [vec![], vec![]]);
     }
 }

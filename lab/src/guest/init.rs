@@ -85,7 +85,7 @@ fn stay_on_one_cpu() -> Result<()> {
 fn set_delays(plan: &Plan) -> Result<()> {
     for (name, value) in &plan.delays {
         let parameter = format!("/sys/module/lab_luo/parameters/{name}");
-        std::fs::write(&parameter, value.to_string()).with_context(|| {
+        std::fs::write(&parameter, value).with_context(|| {
             format!("cannot write {parameter}: the kernel lacks the lab's driver lab_luo")
         })?;
     }

@@ -1,0 +1,63 @@
+//! Two builds against each other.
+
+use crate::run::{phase, tree};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// 1000 instructions of two nanoseconds each, as the driver's busy-wait of two microseconds.
+const PLANTED_NS: i64 = 2000;
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_planted_delay_of_a_thousand_instructions_is_found_with_its_function() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = bench(dir.path());
+    assert_eq!(code, 3, "{stdout}{stderr}");
+    assert!(stdout.contains("restore") && stdout.contains("file-retrieve"), "{stdout}");
+    let [a, b] = ["a", "b"].map(|side| report(&dir.path().join(side)));
+    for (before, after) in phases(&a).zip(phases(&b)) {
+        assert_eq!(before["id"], after["id"]);
+        let difference = ns(after) - ns(before);
+        match before["id"].as_str().unwrap() {
+            // What comes behind the delay may meet a timer tick that came before, or the other way round.
+            "restore" | "finish" => {}
+            // Nothing before the restore knows of the delay: not one nanosecond of it differs.
+            id => assert_eq!(difference, 0, "{id}: {stdout}"),
+        }
+    }
+
+    let planted = [&a, &b].map(|report| {
+        let spans = tree(phase(report, "restore"));
+        let register = spans.iter().find(|span| span["subject"] == "token 0x1ab00000000").unwrap();
+        register["self_ns"].as_i64().unwrap()
+    });
+    let difference = planted[1] - planted[0];
+    assert!((PLANTED_NS..3 * PLANTED_NS).contains(&difference), "{difference}: {stdout}");
+
+    let (code, again, stderr) = bench(dir.path());
+    assert_eq!((code, again), (3, stdout), "gone on with, the same series gives another verdict");
+    assert!(stderr.contains("2 runs, 2 of them done"), "{stderr}");
+}
+
+/// Exit code, standard output and standard error.
+fn bench(out: &Path) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blackout-lab"));
+    command.args(["bench", "--guests", "0", "--deterministic", "--plant-b", "retrieve_delay_us=2"]);
+    let output = command.arg("--out").arg(out).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+fn report(dir: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(dir.join("report-1.json")).unwrap()).unwrap()
+}
+
+fn phases(report: &Value) -> impl Iterator<Item = &Value> {
+    report["phases"].as_array().unwrap().iter()
+}
+
+fn ns(phase: &Value) -> i64 {
+    phase["duration_ns"].as_i64().unwrap()
+}
