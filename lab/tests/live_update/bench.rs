@@ -34,7 +34,8 @@ fn a_planted_delay_of_a_thousand_instructions_is_found_with_its_function() {
         register["self_ns"].as_i64().unwrap()
     });
     let difference = planted[1] - planted[0];
-    assert!((PLANTED_NS..3 * PLANTED_NS).contains(&difference), "{difference}: {stdout}");
+    // The busy-wait looks at the clock only so often (7 us were seen), but never ends early.
+    assert!((PLANTED_NS..10 * PLANTED_NS).contains(&difference), "{difference}: {stdout}");
 
     let (code, again, stderr) = bench(dir.path());
     assert_eq!((code, again), (3, stdout), "gone on with, the same series gives another verdict");
