@@ -24,6 +24,8 @@ const TAKEN: [&str; 15] = [
     "vfio-mmap",
     "irq-msi",
 ];
+/// What the incoming kernel does for it by itself.
+const SEEN_AT_BOOT: [&str; 2] = ["iommu-group", "iommu-domain"];
 /// What is done as it is given up.
 const GIVEN_UP: [&str; 3] = ["vfio-close", "vfio-disable", "iommufd-detach"];
 
@@ -55,12 +57,31 @@ fn check_device(run: &Run) {
     let refused = "vfio preserve refused: ENOENT; iommufd preserve refused: ENOENT";
     assert_eq!(device["preserve"], refused);
 
-    let brownout = run.report["brownout"].as_array().unwrap();
-    let spans: Vec<&Value> =
-        brownout.iter().flat_map(|span| std::iter::once(span).chain(tree(span))).collect();
+    // The outgoing kernel's: taken before the guest ran, given up before the reboot, in the brownout or in the
+    // first phases.
+    let report = &run.report;
+    let phases = report["phases"].as_array().unwrap();
+    let outgoing = phases.iter().filter(|phase| phase["kernel"] == "outgoing").flat_map(tree);
+    let brownout = report["brownout"].as_array().unwrap().iter();
+    let before = brownout.flat_map(|span| std::iter::once(span).chain(tree(span))).chain(outgoing);
+    check_order(before.collect(), TAKEN.iter().chain(&GIVEN_UP), run);
+
+    // The incoming kernel's: taken in the window.
+    let incoming = phases.iter().filter(|phase| phase["kernel"] == "incoming");
+    check_order(incoming.flat_map(tree).collect(), SEEN_AT_BOOT.iter().chain(&TAKEN), run);
+}
+
+/// These calls were seen, in this order, and are said to be the device's.
+fn check_order<'a>(spans: Vec<&Value>, names: impl Iterator<Item = &'a &'static str>, run: &Run) {
     let mut rest = spans.iter();
-    for name in TAKEN.iter().chain(&GIVEN_UP) {
-        assert!(rest.any(|span| span["name"] == *name), "no {name} in its place: {run}");
+    for name in names {
+        let subject = match *name {
+            "pci-bus-reset" => "bridge 0000:00:05.0",
+            "iommufd-map" => "33554432 bytes",
+            _ => ADDRESS,
+        };
+        let found = rest.any(|span| span["name"] == *name && span["subject"] == subject);
+        assert!(found, "no {name} of {subject} in its place: {run}");
     }
 }
 

@@ -24,6 +24,7 @@ use super::{
     tracefs::Instance,
 };
 use crate::{
+    catalogue::{CATALOGUE, Way},
     evidence::trace::{self, CpuPages, TraceKind},
     recording::{
         Frame, Side,
@@ -166,6 +167,8 @@ fn events(global: &Instance) -> Vec<String> {
         "bpf_trace/bpf_trace_printk",
     ];
     let mut events: Vec<String> = fixed.iter().map(|event| (*event).to_owned()).collect();
+    let probes = CATALOGUE.probes.iter().filter(|probe| probe.incoming.contains(&Way::BootEvent));
+    events.extend(probes.flat_map(|probe| &probe.symbols).map(|event| event.replace(':', "/")));
     let kprobes = global.get("kprobe_events").unwrap_or_default();
     // Lines such as `p:kprobes/luo_open luo_open`.
     let named = |line: &str| line.split_once(':')?.1.split_ascii_whitespace().next().map(str::to_owned);

@@ -54,8 +54,12 @@ fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool, btf:
     let entered = wants(Way::BootEnter).filter(|_| trace_boot);
     Boot {
         filter: entered.flat_map(|probe| probe.symbols.clone()).collect(),
-        // The last one so that loading the eBPF programs need not switch it on: early it costs next to nothing.
-        events: vec!["initcall:*".into(), "printk:console".into(), "bpf_trace:bpf_trace_printk".into()],
+        // `bpf_trace` so that loading the eBPF programs need not switch it on: early it costs next to nothing.
+        events: ["initcall:*", "printk:console", "bpf_trace:bpf_trace_printk"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(wants(Way::BootEvent).flat_map(|probe| probe.symbols.clone()))
+            .collect(),
         kprobes: wants(Way::BootCall).flat_map(|probe| boot_kprobes(probe, btf)).collect(),
         tsc_khz,
         run_id: run_id.to_owned(),

@@ -55,6 +55,9 @@ pub struct Probe {
     /// Whose time it is.
     #[serde(default)]
     pub subject: Template,
+    /// Where it has no subject of its own, its caller's is.
+    #[serde(default)]
+    pub of_caller: bool,
     /// It returns a negative errno when it fails.
     #[serde(default)]
     pub errno: bool,
@@ -77,6 +80,8 @@ pub enum Way {
     BootCall,
     /// `ftrace_filter=` on the incoming kernel's command line.
     BootEnter,
+    /// `trace_event=` on the incoming kernel's command line.
+    BootEvent,
 }
 
 /// One phase of a window.

@@ -83,8 +83,10 @@ pub enum TraceKind {
     },
     /// Any other event whose format is known.
     Other {
-        /// Name of the event.
+        /// Its system and name, such as `iommu:add_device_to_group`; the name alone where the system is unknown.
         name: String,
+        /// Its fields, in the order of the format. Arrays of numbers are left out.
+        args: Vec<(String, Value)>,
     },
 }
 
@@ -297,7 +299,10 @@ impl Decoder {
                 let ip = format.u64(record, address)?;
                 TraceKind::Kprobe { name: name(), point, ip, args: self.args(record)? }
             }
-            Kind::Other => TraceKind::Other { name: name() },
+            Kind::Other => {
+                let system = format.system.iter().map(|system| format!("{system}:")).collect::<String>();
+                TraceKind::Other { name: system + &name(), args: self.args(record)? }
+            }
         };
         Some((pid.try_into().ok()?, kind))
     }

@@ -103,7 +103,7 @@ fn types_every_event_and_merges_cpus() {
             },
         ),
         (140, 0, TraceKind::InitcallFinish { func: ip, ret: -19 }),
-        (182, 3, TraceKind::Other { name: "sched_switch".into() }),
+        (182, 3, TraceKind::Other { name: "sched:sched_switch".into(), args: vec![] }),
     ];
     let expected = expected.map(|(ts, cpu, event)| TraceEvent { ts, cpu, pid: 42, event });
     assert_eq!(trace.events, expected);
@@ -141,7 +141,7 @@ fn an_event_of_another_system_is_not_taken_for_ours() {
     text.formats = vec![format("someone/console", 8, "")];
     let page = PageWriter::new(0).data(1, &record(8, &[])).page(0, None);
     let trace = decode(&text, [CpuPages { cpu: 0, page_size: 4096, blob: &page }]).unwrap();
-    assert_eq!(trace.events[0].event, TraceKind::Other { name: "console".into() });
+    assert_eq!(trace.events[0].event, TraceKind::Other { name: "someone:console".into(), args: vec![] });
 }
 
 #[test]

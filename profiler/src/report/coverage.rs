@@ -55,20 +55,29 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
     }
     let boot = stitched.incoming.buffers.get("boot");
     let has_event = |symbol: &str| {
-        let line = format!("# kprobes/{symbol}\n");
+        let line = format!("# {symbol}\n");
         boot.is_some_and(|boot| boot.formats.iter().any(|format| format.starts_with(&line)))
     };
     let cmdline = stitched.incoming.kernel.as_ref().map_or("", |kernel| kernel.cmdline.as_str());
     // Boot functions are traced only on demand (`blackout load --trace-boot`).
-    let filter = cmdline.split_ascii_whitespace().find_map(|word| word.strip_prefix("ftrace_filter="));
-    let filtered = |symbol: &str| filter.is_some_and(|filter| filter.split(',').any(|word| word == symbol));
+    let parameter = |name: &str| cmdline.split_ascii_whitespace().find_map(|word| word.strip_prefix(name));
+    let asked = |name: &str, symbol: &str| {
+        parameter(name).is_some_and(|values| values.split(',').any(|value| value == symbol))
+    };
+    let filter = parameter("ftrace_filter=");
     for probe in CATALOGUE.probes.iter().filter(|_| boot.is_some()) {
         if probe.incoming.contains(&Way::BootCall) {
-            let symbol = probe.symbols.iter().find(|symbol| has_event(symbol)).cloned();
+            let symbol = probe.symbols.iter().find(|symbol| has_event(&format!("kprobes/{symbol}"))).cloned();
             add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, None);
         }
+        let wanted = |symbol: &&String| asked("trace_event=", symbol);
+        if probe.incoming.contains(&Way::BootEvent) && probe.symbols.iter().any(|symbol| wanted(&symbol)) {
+            let there = |symbol: &&String| has_event(&symbol.replace(':', "/"));
+            let symbol = probe.symbols.iter().filter(wanted).find(there).cloned();
+            add(Side::Incoming, &probe.name, symbol, "boot-event", true, None);
+        }
         if filter.is_some() && probe.incoming.contains(&Way::BootEnter) {
-            let symbol = probe.symbols.iter().find(|symbol| filtered(symbol)).cloned();
+            let symbol = probe.symbols.iter().find(|symbol| asked("ftrace_filter=", symbol)).cloned();
             add(Side::Incoming, &probe.name, symbol, "boot-function", true, None);
         }
     }

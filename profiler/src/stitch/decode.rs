@@ -4,7 +4,7 @@ use profiler_common::vcpu::VcpuRecord;
 
 use super::{Half, Moment, Sighting, Source, What};
 use crate::{
-    catalogue::{CATALOGUE, Found, RETURN_SUFFIX},
+    catalogue::{CATALOGUE, Found, Probe, RETURN_SUFFIX},
     evidence::{
         probe_record::{ProbeCall, ProbeRecord},
         trace::{ProbePoint, Trace, TraceEvent, TraceKind, Value},
@@ -91,15 +91,31 @@ fn what(half: &Half, event: &TraceKind) -> Seen {
         TraceKind::Function { ip, .. } => half
             .symbol(*ip)
             .and_then(|symbol| CATALOGUE.by_symbol(symbol))
-            .map(|probe| What::Reached { probe, comm: None }),
+            .map(|probe| What::Reached { probe, subject: String::new(), comm: None }),
         TraceKind::InitcallStart { func } => function(*func).map(|function| What::InitcallBegin { function }),
         TraceKind::InitcallFinish { func, ret } => {
             function(*func).map(|function| What::InitcallEnd { function, retval: *ret })
         }
         TraceKind::Kprobe { name, point, args, .. } => boot_kprobe(name, *point, args, half.layouts),
+        // Of the events that the boot buffer has for other reasons, none is a probe's.
+        TraceKind::Other { name, args } => match CATALOGUE.by_symbol(name) {
+            Some(probe) => Some(boot_event(probe, args)),
+            None => return Seen::Nothing,
+        },
         _ => return Seen::Nothing,
     };
     what.map_or(Seen::Nameless, Seen::Something)
+}
+
+/// A static event that `blackout load` switched on: its strings are what the subject asks for, in order.
+fn boot_event(probe: &'static Probe, args: &[(String, Value)]) -> What {
+    let mut texts = args.iter().filter_map(|(_, value)| match value {
+        Value::Text(text) => Some(text.clone()),
+        _ => None,
+    });
+    let mut next = || texts.next().unwrap_or_default();
+    let found = Found { texts: [next(), next()], ..Found::default() };
+    What::Reached { probe, subject: probe.subject.fill(&found), comm: None }
 }
 
 /// A kprobe that `blackout load` put on the command line: the event is named after its symbol. What it

@@ -67,10 +67,12 @@ pub enum What {
         /// Raw return value.
         retval: u64,
     },
-    /// A probed function was entered; its return is not watched.
+    /// A probed function was entered, and its return is not watched; or a static trace event fired.
     Reached {
         /// Its probe.
         probe: &'static Probe,
+        /// Whose time it is.
+        subject: String,
         /// The task's name.
         comm: Option<String>,
     },

@@ -88,8 +88,8 @@ fn begin(sighting: &Sighting) -> Option<Call> {
         What::Enter { probe, source, subject, comm } => {
             (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), *source)
         }
-        What::Reached { probe, comm } => {
-            (&probe.name, probe.family.as_str(), "", comm.clone(), Source::Event)
+        What::Reached { probe, subject, comm } => {
+            (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), Source::Event)
         }
         What::InitcallBegin { function } => (function, "initcall", "", None, Source::Event),
         _ => return None,

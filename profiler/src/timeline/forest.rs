@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::Call;
+use crate::catalogue::CATALOGUE;
 
 /// A call and the calls inside it.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,19 +22,29 @@ pub fn forest(mut calls: Vec<Call>) -> Vec<Node> {
     let mut roots: Vec<Node> = Vec::new();
     // For each task the path of child indices to its innermost open call, the root's index first.
     let mut paths: HashMap<_, Vec<usize>> = HashMap::new();
-    for call in calls {
+    for mut call in calls {
         let path = paths.entry((call.side, call.pid)).or_default();
         while !path.is_empty() && descend(&mut roots, path).is_none_or(|open| end(&open.call) < end(&call)) {
             path.pop();
         }
         let siblings = match descend(&mut roots, path) {
-            Some(open) => &mut open.inner,
+            Some(open) => {
+                if call.subject.is_empty() && is_of_caller(&call) {
+                    call.subject.clone_from(&open.call.subject);
+                }
+                &mut open.inner
+            }
             None => &mut roots,
         };
         path.push(siblings.len());
         siblings.push(Node { call, inner: Vec::new() });
     }
     roots
+}
+
+/// Whether the catalogue says that whatever calls this function also says whose time it is.
+fn is_of_caller(call: &Call) -> bool {
+    CATALOGUE.by_name(&call.name).is_some_and(|probe| probe.of_caller)
 }
 
 fn descend<'a>(roots: &'a mut [Node], path: &[usize]) -> Option<&'a mut Node> {
@@ -68,6 +79,16 @@ mod tests {
 
     fn shape(nodes: &[Node]) -> String {
         nodes.iter().map(|n| format!("{}({})", n.call.name, shape(&n.inner))).collect()
+    }
+
+    #[test]
+    fn a_call_without_a_subject_takes_its_callers_where_the_catalogue_says_so() {
+        let mut caller = call("iommufd-attach", 1, 0, Some(9));
+        caller.subject = "0000:01:00.0".to_owned();
+        let inner = [call("iommu-map", 1, 1, Some(2)), call("luo-open", 1, 3, Some(4))];
+        let trees = forest([vec![caller], inner.to_vec()].concat());
+        let subjects: Vec<&str> = trees[0].inner.iter().map(|node| node.call.subject.as_str()).collect();
+        assert_eq!(subjects, ["0000:01:00.0", ""]);
     }
 
     #[test]
