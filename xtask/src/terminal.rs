@@ -25,7 +25,8 @@ pub fn picture() -> Result<()> {
     packages::require("a terminal", packages::TERMINAL)?;
     run(cargo()?.args(["build", "--locked", "--package", "profiler"]))?;
     let screen = screen()?;
-    fs::write(workspace::root()?.join(PICTURE), svg(&screen)).with_context(|| format!("cannot write {PICTURE}"))?;
+    fs::write(workspace::root()?.join(PICTURE), svg(&screen))
+        .with_context(|| format!("cannot write {PICTURE}"))?;
     eprintln!("xtask: wrote {PICTURE}");
     Ok(())
 }
@@ -123,7 +124,8 @@ fn runs(line: &str, look: &mut Look) -> Vec<(usize, String, Look)> {
     let mut column = 0;
     let mut rest = line;
     while let Some(c) = rest.chars().next() {
-        if let Some((parameters, after)) = rest.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m')) {
+        if let Some((parameters, after)) = rest.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m'))
+        {
             look.take(parameters);
             rest = after;
             continue;
@@ -145,7 +147,11 @@ fn piece(row: usize, column: usize, text: &str, look: Look) -> String {
     let colour = look.colour.map_or(FOREGROUND.to_owned(), rgb);
     let mut out = String::new();
     if look.reverse {
-        let _ = writeln!(out, "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{}\" fill=\"{colour}\"/>", CELL.1);
+        let _ = writeln!(
+            out,
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{}\" fill=\"{colour}\"/>",
+            CELL.1
+        );
     }
     let fill = if look.reverse { BACKGROUND } else { &colour };
     let weight = if look.bold { " font-weight=\"bold\"" } else { "" };

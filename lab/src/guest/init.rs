@@ -107,7 +107,8 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
         run.reached(Stage::Loaded);
     }
     // It ends with this kernel.
-    let _live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
+    let live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
+    live.iter().for_each(Live::ready);
     let _held = start_workload(run, plan)?;
     let mut fleet = Fleet::start(plan)?;
     fleet.preserve();

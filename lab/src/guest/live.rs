@@ -17,7 +17,7 @@ pub const PORT: &str = "blackout";
 
 const SOCKET: &str = "/run/blackout.sock";
 const PORTS: &str = "/sys/class/virtio-ports";
-/// How long the agent may take until it listens.
+/// How long the agent may take until it listens, and the port until it is there.
 const START: Duration = Duration::from_secs(20);
 /// How long a reader outside may let its end be full once there is no more to come.
 const LAST_LINES: Duration = Duration::from_secs(5);
@@ -36,6 +36,11 @@ impl Live {
         agent.spawn().context("cannot start `blackout serve`")?;
         let bridge = thread::Builder::new().name("bridge".into()).spawn(bridge)?;
         Ok(Self(bridge))
+    }
+
+    /// Waits until the agent sees what happens, or until it cannot be hoped for any more.
+    pub fn ready(&self) {
+        let _ = patiently(|| fs::metadata(SOCKET).context("no socket"));
     }
 
     /// Waits until the agent has ended and its last line is out.
@@ -97,8 +102,14 @@ fn wait(port: &File) -> Result<()> {
     }
 }
 
-/// Opens the port of our name: the numbers in the others' depend on the machine.
+/// Opens the port of our name, once the kernel has heard of it: the device tells its ports after its driver
+/// has begun.
 fn port() -> Result<File> {
+    patiently(find_port)
+}
+
+/// The numbers in ports' other names depend on the machine.
+fn find_port() -> Result<File> {
     let entries = fs::read_dir(PORTS).with_context(|| format!("{PORTS}: CONFIG_VIRTIO_CONSOLE is needed"))?;
     let named = |entry: &fs::DirEntry| {
         fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == PORT)
@@ -111,12 +122,16 @@ fn port() -> Result<File> {
 }
 
 fn connect() -> Result<UnixStream> {
+    patiently(|| UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}")))
+}
+
+/// Tries until it works; the last error if it never does.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
     let started = Instant::now();
     loop {
-        match UnixStream::connect(SOCKET) {
-            Ok(agent) => return Ok(agent),
+        match attempt() {
             Err(_) if started.elapsed() < START => thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(error).with_context(|| format!("cannot connect to {SOCKET}")),
+            result => return result,
         }
     }
 }

@@ -105,21 +105,19 @@ async fn run(
     server: Arc<Server>,
     listening: impl FnOnce(),
 ) -> Result<(), ServeError> {
-    for endpoint in &options.listen {
-        let failed = |source| ServeError::Listen { endpoint: endpoint.clone(), source };
-        let listener = Listener::bind(endpoint).await.map_err(failed)?;
-        tokio::spawn(Arc::clone(&server).accept(listener));
-    }
-    listening();
     let stop = Arc::new(AtomicBool::new(false));
     let (ended, mut end) = tokio::sync::oneshot::channel();
+    let (begun, begin) = tokio::sync::oneshot::channel();
     // A thread of its own: no client can keep it from reading.
     let teller = {
         let (journal, stop) = (Arc::clone(journal), Arc::clone(&stop));
         thread::Builder::new().name("telling".to_owned()).spawn(move || {
-            let result = Telling::begin(subject, &journal).and_then(|mut telling| telling.all(&stop));
+            let telling = Telling::begin(subject, &journal);
+            // Nobody waits if the process is ending.
+            let _ = begun.send(());
+            let result = telling.and_then(|mut telling| telling.all(&stop));
             let reason = match &result {
-                Ok(reason) => (*reason).to_owned(),
+                Ok(reason) => reason.clone(),
                 Err(error) => crate::agent::error::chain(error),
             };
             if let Some(line) = (Message::Bye { reason }).line() {
@@ -131,6 +129,14 @@ async fn run(
             result.map(drop)
         })?
     };
+    // Who finds the socket finds an agent that sees what happens from now on.
+    let _ = begin.await;
+    for endpoint in &options.listen {
+        let failed = |source| ServeError::Listen { endpoint: endpoint.clone(), source };
+        let listener = Listener::bind(endpoint).await.map_err(failed)?;
+        tokio::spawn(Arc::clone(&server).accept(listener));
+    }
+    listening();
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
         _ = &mut end => {}

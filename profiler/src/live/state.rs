@@ -202,7 +202,7 @@ impl State {
         told.saturating_add(self.dropped).saturating_add(self.malformed)
     }
 
-    /// Where the window begins: the last call of reboot(2), or what stands for it.
+    /// Where the window begins: the last call of reboot(2), or what stands for it; at the earliest.
     fn start(&self) -> Option<u64> {
         use crate::catalogue::Milestone;
         let window = CATALOGUE.host_window.as_ref()?;
@@ -211,7 +211,9 @@ impl State {
             let Milestone::Enter(name) = milestone else { return None };
             outgoing.calls.iter().rfind(|call| call.name == *name).map(|call| call.enter.ticks)
         };
-        window.begin.iter().find_map(begins)
+        // An agent that was cut off before it could tell: the window began after its last sign of life.
+        let cut_off = self.incoming.as_ref().map(|_| outgoing.counters.tsc).filter(|tsc| *tsc > 0);
+        window.begin.iter().find_map(begins).or(cut_off)
     }
 
     /// TSC at `now`, as far as it can be told.

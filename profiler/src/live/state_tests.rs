@@ -88,3 +88,13 @@ fn what_cannot_be_kept_is_counted() {
     }
     assert_eq!(state.lost(), before + 7 + 2);
 }
+
+#[test]
+fn an_agent_that_was_cut_off_leaves_a_clock_that_begins_at_its_last_sign_of_life() {
+    let mut state = State::default();
+    state.apply(hello(Place::Outgoing, "r", 1_000_000_000), ms(0));
+    state.apply(Message::Counters(Counters { tsc: 1_250_000_000, ..Counters::default() }), ms(250));
+    assert_eq!(state.clock(ms(900)), Clock::NotBegun);
+    state.apply(hello(Place::Incoming, "r", 3_250_000_000), ms(2250));
+    assert_eq!(state.clock(ms(2250)), Clock::Running { elapsed_ns: 2_000_000_000 });
+}

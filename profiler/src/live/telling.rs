@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -44,6 +45,15 @@ const PULSE: Duration = Duration::from_millis(250);
 /// the entry of reboot(2), is read at once.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// An agent that began after the recording was whole looks at it after this long.
+const LATE: Duration = Duration::from_secs(10);
+
+/// Size and time of a file; `None` if it is not there.
+fn state_of(path: &Path) -> Option<(u64, SystemTime)> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH)))
+}
+
 /// One telling of one live update, under one kernel.
 pub(super) struct Telling<'a> {
     subject: Subject,
@@ -58,6 +68,8 @@ pub(super) struct Telling<'a> {
     nameless: u64,
     log_lost: u64,
     pulsed: Instant,
+    /// When it began; `None` once the recording was looked at whatever its state.
+    began: Option<Instant>,
     /// Size and time of the recording when it was last looked at.
     looked_at: Option<(u64, SystemTime)>,
 }
@@ -72,6 +84,8 @@ impl<'a> Telling<'a> {
             Side::Incoming => (Some(Log::open()?), Some(Instance::global()?)),
         };
         let marker = marker.map(|instance| instance.marker()).transpose()?;
+        // What is there already is the outgoing half: reading it now would be in the restore's way.
+        let looked_at = state_of(&subject.recording);
         let mut telling = Self {
             subject,
             journal,
@@ -84,7 +98,8 @@ impl<'a> Telling<'a> {
             nameless: 0,
             log_lost: 0,
             pulsed: Instant::now(),
-            looked_at: None,
+            began: Some(Instant::now()),
+            looked_at,
         };
         telling.mark_missed();
         telling.pulse();
@@ -92,7 +107,7 @@ impl<'a> Telling<'a> {
     }
 
     /// Tells until the live update is reported, or `stop` is set; says which.
-    pub fn all(&mut self, stop: &AtomicBool) -> Result<&'static str, AgentError> {
+    pub fn all(&mut self, stop: &AtomicBool) -> Result<String, AgentError> {
         loop {
             let waited = self.source.wait(PULSE.saturating_sub(self.pulsed.elapsed()));
             waited.map_err(AgentError::syscall("poll"))?;
@@ -101,12 +116,12 @@ impl<'a> Telling<'a> {
             self.tell_log();
             if self.pulsed.elapsed() >= PULSE {
                 self.pulse();
-                if self.tell_report() {
-                    return Ok("the live update is over and reported");
+                if let Some(reason) = self.tell_report() {
+                    return Ok(reason);
                 }
             }
             if stop.load(Ordering::Relaxed) {
-                return Ok("the agent was stopped");
+                return Ok("the agent was stopped".to_owned());
             }
             thread::sleep(PAUSE);
         }
@@ -206,25 +221,29 @@ impl<'a> Telling<'a> {
         }
     }
 
-    /// Whether the recording's half is whole, and its report was told.
-    fn tell_report(&mut self) -> bool {
+    /// Tells the report once the recording's half is whole; why the agent ends then.
+    fn tell_report(&mut self) -> Option<String> {
         let path = &self.subject.recording;
-        let Ok(file) = fs::metadata(path) else { return false };
-        let state = (file.len(), file.modified().unwrap_or(SystemTime::UNIX_EPOCH));
-        if self.looked_at.replace(state) == Some(state) {
-            return false;
+        let state = state_of(path)?;
+        let late = self.began.is_some_and(|began| began.elapsed() > LATE);
+        if late {
+            // Once more, then only when it changes.
+            self.began = None;
+        } else if self.looked_at == Some(state) {
+            return None;
         }
-        let Some(recording) = fs::read(path).ok().and_then(|bytes| reader::read(&bytes).ok()) else {
-            return false;
-        };
+        self.looked_at = Some(state);
+        let recording = reader::read(&fs::read(path).ok()?).ok()?;
         let side = self.subject.side;
         if !recording.frames.iter().any(|frame| frame.side == side && frame.body == Body::End) {
-            return false;
+            return None;
         }
         match report::build(&recording) {
-            Ok(report) => self.push(&shorten(report)),
-            Err(error) => self.push(&Message::Bye { reason: format!("no report: {error}") }),
+            Ok(report) => {
+                self.push(&shorten(report));
+                Some("the live update is over and reported".to_owned())
+            }
+            Err(error) => Some(format!("the live update is over, but there is no report: {error}")),
         }
-        true
     }
 }
