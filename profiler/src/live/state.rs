@@ -158,7 +158,7 @@ impl State {
                 error_ns: window.error_ns,
             });
         }
-        let (Some(hz), Some(start)) = (self.hz(), self.start()) else { return Clock::NotBegun };
+        let (Some(hz), Some(start)) = (self.hz(), self.start(now)) else { return Clock::NotBegun };
         if let Some(end) = self.incoming.as_ref().and_then(Half::finished) {
             return Clock::Finished { elapsed_ns: hz.ns(end.saturating_sub(start)) };
         }
@@ -203,7 +203,7 @@ impl State {
     }
 
     /// Where the window begins: the last call of reboot(2), or what stands for it; at the earliest.
-    fn start(&self) -> Option<u64> {
+    fn start(&self, now: Duration) -> Option<u64> {
         use crate::catalogue::Milestone;
         let window = CATALOGUE.host_window.as_ref()?;
         let outgoing = self.outgoing.as_ref()?;
@@ -212,7 +212,8 @@ impl State {
             outgoing.calls.iter().rfind(|call| call.name == *name).map(|call| call.enter.ticks)
         };
         // An agent that was cut off before it could tell: the window began after its last sign of life.
-        let cut_off = self.incoming.as_ref().map(|_| outgoing.counters.tsc).filter(|tsc| *tsc > 0);
+        let is_cut_off = self.incoming.is_some() || self.silent(now).is_some();
+        let cut_off = Some(outgoing.counters.tsc).filter(|tsc| is_cut_off && *tsc > 0);
         window.begin.iter().find_map(begins).or(cut_off)
     }
 

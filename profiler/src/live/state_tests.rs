@@ -95,6 +95,11 @@ fn an_agent_that_was_cut_off_leaves_a_clock_that_begins_at_its_last_sign_of_life
     state.apply(hello(Place::Outgoing, "r", 1_000_000_000), ms(0));
     state.apply(Message::Counters(Counters { tsc: 1_250_000_000, ..Counters::default() }), ms(250));
     assert_eq!(state.clock(ms(900)), Clock::NotBegun);
+    assert_eq!(state.clock(ms(1850)), Clock::Running { elapsed_ns: 1_600_000_000 });
+    // It was not cut off after all.
+    state.apply(Message::Counters(Counters { tsc: 2_900_000_000, ..Counters::default() }), ms(1900));
+    assert_eq!(state.clock(ms(1950)), Clock::NotBegun);
+    state.apply(Message::Counters(Counters { tsc: 1_250_000_000, ..Counters::default() }), ms(1950));
     state.apply(hello(Place::Incoming, "r", 3_250_000_000), ms(2250));
     assert_eq!(state.clock(ms(2250)), Clock::Running { elapsed_ns: 2_000_000_000 });
 }
