@@ -52,27 +52,29 @@ impl Fleet {
         if plan.guests.is_empty() {
             return Ok(Self::default());
         }
+        allow_huge_pages(plan)?;
         let orchestrator = super::workload::open_orchestrator()?;
         let session = |guest: &Guest| {
             let lost = plan.fault == Some(Fault::MissingSession) && guest.name == plan.guests[0].name;
             let name = if lost { format!("{}-lost", guest.name) } else { guest.name.clone() };
             orchestrator.create(&name).with_context(|| format!("cannot create session `{name}`"))
         };
-        if plan.guests.iter().any(|guest| guest.huge_pages) {
-            fs::write(SHMEM_HUGE, "always").with_context(|| format!("cannot write {SHMEM_HUGE}"))?;
-        }
         let mut fleet = Self::spawn(plan, Side::Outgoing, session);
         fleet.expect(&Answer::Running);
         Ok(fleet)
     }
 
     /// Retrieves the guests' sessions under the incoming kernel and starts VMMs that restore them; does not wait.
-    pub fn restore(plan: &Plan, orchestrator: &Orchestrator) -> Self {
+    ///
+    /// # Errors
+    /// When the guests' memory is to be of huge pages, and this kernel has none.
+    pub fn restore(plan: &Plan, orchestrator: &Orchestrator) -> Result<Self> {
+        allow_huge_pages(plan)?;
         let session = |guest: &Guest| {
             let name = &guest.name;
             orchestrator.retrieve(name).with_context(|| format!("cannot retrieve session `{name}`"))
         };
-        Self::spawn(plan, Side::Incoming, session)
+        Ok(Self::spawn(plan, Side::Incoming, session))
     }
 
     fn spawn(plan: &Plan, side: Side, session: impl Fn(&Guest) -> Result<Session>) -> Self {
@@ -154,6 +156,14 @@ impl Fleet {
 
     fn expect(&mut self, expected: &Answer) {
         self.members.iter_mut().for_each(|member| member.expect(expected));
+    }
+}
+
+/// In either kernel: pages that were preserved whole are also to be mapped whole.
+fn allow_huge_pages(plan: &Plan) -> Result<()> {
+    match plan.guests.iter().any(|guest| guest.huge_pages) {
+        true => fs::write(SHMEM_HUGE, "always").with_context(|| format!("cannot write {SHMEM_HUGE}")),
+        false => Ok(()),
     }
 }
 

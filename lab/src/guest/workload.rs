@@ -80,7 +80,7 @@ fn restore(load: &Luo, plan: &Plan) -> Result<()> {
     allow_open_files()?;
     let orchestrator = open_orchestrator()?;
     // Guests come first: they are what waits.
-    let mut guests = Fleet::restore(plan, &orchestrator);
+    let mut guests = Fleet::restore(plan, &orchestrator)?;
     let restored = restore_files(load, plan, &orchestrator);
     guests.wait_until_running();
     fleet::hand_over(&guests.judge())?;
