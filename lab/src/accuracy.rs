@@ -67,9 +67,13 @@ impl Comparison {
         let guest_gap_ns = guest.blackout_ns(hz).ok_or_else(|| missing("it saw no gap on all its vCPUs"))?;
         let mut vms = report["vms"].as_array().into_iter().flatten();
         let vm = vms.find(|vm| vm["name"] == *name).ok_or_else(|| missing("the report does not know it"))?;
+        let why = vm["why"].as_str().unwrap_or("it does not say why");
+        // Anything else is a bound, or nothing.
+        if vm["status"] != "measured" {
+            return Err(missing(&format!("its blackout was not measured: {why}")));
+        }
         let figure = |key: &str| {
-            let unknown =
-                || missing(&format!("no {key}: {}", vm["why"].as_str().unwrap_or("it does not say why")));
+            let unknown = || missing(&format!("no {key}: {why}"));
             vm[key].as_u64().ok_or_else(unknown)
         };
         let error_ns = figure("error_ns")?;
@@ -275,14 +279,13 @@ mod tests {
         let mut guest = GuestResult::lost("vm1", String::new());
         let gaps = vec![Gap { start_tsc: 1000, end_tsc: 4000 }];
         guest.vcpus = vec![VcpuResult { id: 0, loops_before: 1, loops_after: 2, registers_lost: 0, gaps }];
-        let vm = json!({ "name": "vm1", "blackout_ns": 990, "error_ns": 20, "switch_ns": 12 });
+        let vm = json!({ "name": "vm1", "status": "measured", "blackout_ns": 990, "error_ns": 20, "switch_ns": 12 });
         let report = json!({ "clock": { "hz": 3_000_000_000u64 }, "vms": [{ "name": "vm0" }, vm] });
         let found = Comparison::of(3, &guest, &report).unwrap();
         assert_eq!((found.guest_gap_ns, found.difference_ns(), found.clock_error_ns), (1000, -10, 8));
-        let unknown =
-            json!({ "clock": { "hz": 1 }, "vms": [{ "name": "vm1", "why": "it did not run again" }] });
+        let unknown = json!({ "clock": { "hz": 1 }, "vms": [{ "name": "vm1", "status": "bounded", "why": "it ran before" }] });
         let error = Comparison::of(3, &guest, &unknown).unwrap_err();
-        assert_eq!(error, "run 3, guest vm1: no blackout_ns: it did not run again");
+        assert_eq!(error, "run 3, guest vm1: its blackout was not measured: it ran before");
         assert!(Comparison::of(3, &guest, &Value::Null).is_err());
     }
 

@@ -34,7 +34,7 @@ const STATE_BYTES: u64 = 64 << 10;
 const LOOPS: u64 = 1000;
 /// How often vCPUs are looked at, and how many times before one is given up. Sleeping leaves them the processor.
 const LOOK: Duration = Duration::from_millis(2);
-const LOOKS: u32 = 5000;
+const LOOKS: u32 = 1000;
 
 /// What a VMM was started for.
 pub struct Task<'a> {
