@@ -50,7 +50,6 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
     let machine = Machine {
         accel: Accel::Kvm,
         cpus: 1,
-        nested: true,
         memory_bytes: 512 << 20,
         iommu: Iommu::None,
         device: false,

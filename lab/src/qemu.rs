@@ -54,8 +54,6 @@ pub struct Machine {
     pub accel: Accel,
     /// Virtual CPUs.
     pub cpus: u32,
-    /// The CPUs can run guests of their own.
-    pub nested: bool,
     /// Memory, bytes.
     pub memory_bytes: u64,
     /// Its IOMMU.
@@ -95,7 +93,6 @@ impl Machine {
             // The TSC is the one clock that goes on across the kexec.
             Accel::Kvm => "host,+invtsc",
         };
-        let cpu = if self.nested { cpu.to_owned() } else { format!("{cpu},-svm,-vmx") };
         let mut arguments: Vec<OsString> =
             ["-no-user-config", "-nodefaults", "-no-reboot", "-display", "none"].map(Into::into).into();
         let mut option = |name: &str, value: &OsStr| arguments.extend([name.into(), value.into()]);
@@ -205,7 +202,6 @@ mod tests {
         let machine = Machine {
             accel: Accel::Tcg,
             cpus: 3,
-            nested: false,
             memory_bytes: 2 << 30,
             iommu: Iommu::Intel,
             device: true,
@@ -227,7 +223,6 @@ mod tests {
         };
         assert_eq!((value("-smp"), value("-m"), value("-append")), ("3", "2048M", "a=b c"));
         assert_eq!(value("-serial"), "file:/s,1");
-        assert_eq!(value("-cpu"), "max,-svm,-vmx");
         assert_eq!(value("-chardev"), "socket,id=live,server=on,wait=on,path=/l,,1");
         assert!(value("-virtfs").ends_with("path=/x,,y"));
         assert!(!arguments.iter().any(|argument| argument.contains("kvm")));

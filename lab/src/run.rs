@@ -108,7 +108,6 @@ impl Lab {
         let machine = Machine {
             accel: self.accel,
             cpus: self.cpus,
-            nested: self.plan.fault != Some(Fault::NoKvm),
             memory_bytes: self.memory_bytes,
             iommu: self.iommu,
             device: self.plan.guests.iter().any(|guest| guest.device.is_some()),
@@ -206,6 +205,10 @@ fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
     let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 kho=on liveupdate=on"];
     if plan.fault != Some(Fault::NoFlightRecorder) {
         words.push(FLIGHT_RECORDER);
+    }
+    if plan.fault == Some(Fault::NoKvm) {
+        // In both kernels: the incoming one's command line is made from this one.
+        words.push("clearcpuid=svm,vmx");
     }
     if accel == Accel::Kvm {
         // The scheduler clock is then the TSC, as on a host.
@@ -322,6 +325,8 @@ mod tests {
         let mut plan = Plan::new(Workload::Custom);
         assert!(cmdline(&plan, Accel::Tcg, "").contains("trace_instance="));
         assert!(cmdline(&plan, Accel::Kvm, "a=1").ends_with(" no-kvmclock a=1"));
+        plan.fault = Some(Fault::NoKvm);
+        assert!(cmdline(&plan, Accel::Tcg, "").contains("clearcpuid=svm,vmx"));
         plan.fault = Some(Fault::NoFlightRecorder);
         assert!(!cmdline(&plan, Accel::Tcg, "").contains("trace"));
     }
