@@ -282,8 +282,7 @@ fn the_recipes_of_the_documentation_work() {
     assert!(dir.path().join("summary.md").exists());
 
     fs::write(dir.path().join("budget.toml"), block("```toml\n")).unwrap();
-    let budget =
-        ["budget", "budget.toml", "runs/new", "--baseline", "runs/base", "--fail-on", "inconclusive"];
+    let budget = ["budget", "budget.toml", "same", "--baseline", "runs/base", "--fail-on", "inconclusive"];
     let (code, text, stderr) = run(dir.path(), &budget);
     assert_eq!(code, 0, "{text}{stderr}");
 }

@@ -2,7 +2,7 @@
 //!
 //! Only what all runs of a side agree on counts: what changes from run to run is no property of a build.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{model::*, rows, run::Run, stats::median};
 use crate::{
@@ -151,11 +151,11 @@ fn middle(ns: impl Iterator<Item = u64>) -> Option<String> {
 type Identity<'a> = (&'a str, &'a str, &'a str);
 
 /// Own time of each span in each sound run, and how many runs are sound.
-fn times<'a>(runs: &[&'a Run]) -> (usize, BTreeMap<Identity<'a>, Vec<u64>>) {
-    let mut found: BTreeMap<Identity, Vec<u64>> = BTreeMap::new();
+fn times<'a>(runs: &[&'a Run]) -> (usize, HashMap<Identity<'a>, Vec<u64>>) {
+    let mut found: HashMap<Identity, Vec<u64>> = HashMap::new();
     let sound: Vec<&&Run> = runs.iter().filter(|run| !run.spoiled).collect();
     for run in &sound {
-        let mut of_run: BTreeMap<Identity, u64> = BTreeMap::new();
+        let mut of_run: HashMap<Identity, u64> = HashMap::new();
         for (key, time) in &run.spans {
             *of_run.entry((&key.kind, &key.name, &key.subject)).or_default() += time.own_ns;
         }

@@ -1,6 +1,6 @@
 //! Runs of two sides -> rows, each with the runs that can be trusted there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     judge::Judge,
@@ -122,7 +122,8 @@ pub fn named(level: Level, base: &[&Run], new: &[&Run], judge: &mut Judge) -> (V
 
 /// What both sides have, by identity; a run that does not have it, or did not see its end, has no value.
 fn matched(level: Level, base: &[&Run], new: &[&Run]) -> Vec<Row> {
-    let mut found: BTreeMap<&SpanKey, [Vec<&Time>; 2]> = BTreeMap::new();
+    // Hashed while it fills, for there may be millions; sorted once.
+    let mut found: HashMap<&SpanKey, [Vec<&Time>; 2]> = HashMap::new();
     for (side, runs) in [base, new].into_iter().enumerate() {
         for run in runs {
             let things = if level == Level::Hot { &run.hot } else { &run.spans };
@@ -136,8 +137,9 @@ fn matched(level: Level, base: &[&Run], new: &[&Run]) -> Vec<Row> {
         values_ns: times.iter().map(|time| time.own_ns).collect(),
         calls: median(&times.iter().map(|time| time.calls as f64).collect::<Vec<_>>()),
     };
-    let both = found.into_iter().filter(|(_, sides)| sides.iter().all(|side| !side.is_empty()));
-    both.map(|(key, [base, new])| Row {
+    found.retain(|_, sides| sides.iter().all(|side| !side.is_empty()));
+    let found: BTreeMap<&SpanKey, [Vec<&Time>; 2]> = found.into_iter().collect();
+    let row = |(key, [base, new]): (&SpanKey, [Vec<&Time>; 2])| Row {
         phase: key.phase.clone(),
         name: key.name.clone(),
         kind: key.kind.clone(),
@@ -145,8 +147,8 @@ fn matched(level: Level, base: &[&Run], new: &[&Run]) -> Vec<Row> {
         base: times(&base),
         new: times(&new),
         ..empty(level)
-    })
-    .collect()
+    };
+    found.into_iter().map(row).collect()
 }
 
 fn leave_out(run: &Run, reason: &str, excluded: &mut Vec<Excluded>) -> Option<u64> {
