@@ -62,6 +62,9 @@ impl Probes {
         // First of all: guests do not wait for us.
         let (states, links) = vcpus::attach(&object, side);
         coverage.probes = states;
+        if side == Side::Incoming {
+            coverage.vmms_at_attach = vcpus::holders().ok();
+        }
         let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();
         let oracle = Oracle::new(&object)?;

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
 };
 
 use profiler_common::vcpu;
@@ -65,6 +66,26 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
         take("vcpu-flush", &FLUSH_AT.to_string_lossy(), "kprobe", attached);
     }
     (states, links)
+}
+
+/// Processes that hold a vCPU now: only these can have run one before.
+///
+/// # Errors
+/// If `/proc` cannot be read.
+pub fn holders() -> io::Result<Vec<u32>> {
+    // `create_vcpu_fd` (virt/kvm/kvm_main.c, Linux 7.3) names it "kvm-vcpu:NUMBER".
+    let is_vcpu = |link: io::Result<PathBuf>| link.is_ok_and(|to| to.to_string_lossy().contains("kvm-vcpu:"));
+    let mut holders = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process that has gone meanwhile holds nothing.
+        let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
+        if descriptors.filter_map(Result::ok).any(|fd| is_vcpu(fs::read_link(fd.path()))) {
+            holders.push(pid);
+        }
+    }
+    Ok(holders)
 }
 
 /// Events of vCPUs that found no seat.

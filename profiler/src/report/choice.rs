@@ -213,3 +213,7 @@ fn marks<'a>(
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
+
+#[cfg(test)]
+#[path = "choice_tests.rs"]
+mod tests;

@@ -17,7 +17,8 @@ pub fn watch(stitched: &Stitched) -> Watch {
         None => Err("the incoming kernel's half holds no such probe".to_owned()),
     };
     let began = stitched.incoming.commands.iter().map(|command| command.started_tsc).min();
-    Watch { since, restore_began: began }
+    let holders = coverage.and_then(|coverage| coverage.vmms_at_attach.clone());
+    Watch { since, holders, restore_began: began }
 }
 
 /// A guest's error beyond the clocks of its two ends: drift between the kernels, and world switches.

@@ -71,6 +71,8 @@ pub struct GuestVcpu {
 pub struct Watch {
     /// When the incoming kernel's entries began to be watched; `None` if they were not, and why.
     pub since: Result<u64, String>,
+    /// Processes that held a vCPU then; `None` if that is not known.
+    pub holders: Option<Vec<u32>>,
     /// When the command that restores was started, if the recorder started it.
     pub restore_began: Option<u64>,
 }
@@ -178,7 +180,9 @@ impl Guest {
         let first = incoming().filter(restores).map(|call| call.enter.ticks).min();
         let own = |call: &&Call| call.pid.is_some() && call.pid == self.incoming_pid;
         let begins = |call: &&Call| restores(call) || call.name == "vcpu-create";
+        let had_none = |holders: &Vec<u32>| self.incoming_pid.is_some_and(|pid| !holders.contains(&pid));
         first.is_some_and(|first| first >= since)
+            || watch.holders.as_ref().is_some_and(had_none)
             || watch.restore_began.is_some_and(|began| began >= since)
             || incoming().filter(own).filter(begins).any(|call| call.enter.ticks >= since)
     }
@@ -190,17 +194,22 @@ impl Guest {
 /// `kvm_entry` is before the switch into the guest and `kvm_exit` after the one out of it
 /// (`svm_vcpu_run`, arch/x86/kvm/svm/svm.c, and `vmx_vcpu_run`, arch/x86/kvm/vmx/vmx.c, Linux 7.3), so the
 /// shortest stay seen is no shorter than both switches together. After its first entry a guest may leave
-/// again several times before it runs, for each page that is not mapped yet; it has run by the first stay
-/// that did not end with such a fault and was twice as long as the shortest. `None` if that was not seen.
+/// again several times before it runs, for interrupts of the host and for each page that is not mapped yet.
+/// It has run by the first stay behind the last such fault recorded that did not end with one and was twice
+/// as long as the shortest. `None` if no vCPU has such a stay.
 fn switch_ticks(stays: &[Stay], guest: &Guest) -> Option<u64> {
     /// EPT violation and misconfiguration (arch/x86/include/uapi/asm/vmx.h), nested page fault (svm.h).
     const FAULTS: [u64; 3] = [48, 49, 0x400];
+    let is_fault = |stay: &&Stay| FAULTS.contains(&stay.reason);
     let shortest = stays.iter().map(|stay| stay.ticks).min()?;
-    let first = guest.vcpus.values().filter_map(|vcpu| vcpu.entry.as_ref()).min_by_key(|entry| entry.at)?;
-    let own = stays.iter().filter(|stay| stay.id == first.id);
-    let ran = own.into_iter().find(|stay| !FAULTS.contains(&stay.reason) && stay.ticks >= 2 * shortest)?;
-    let began = ran.exit.ticks.saturating_sub(ran.ticks);
-    Some(began.saturating_sub(first.at.ticks).saturating_add(shortest))
+    let entries = guest.vcpus.values().filter_map(|vcpu| vcpu.entry.as_ref());
+    let ran = entries.filter_map(|entry| {
+        let own: Vec<&Stay> = stays.iter().filter(|stay| stay.id == entry.id).collect();
+        let behind = own.iter().rposition(is_fault).map_or(0, |last| last + 1);
+        let runs = own.iter().skip(behind).find(|stay| stay.ticks >= shortest.saturating_mul(2))?;
+        Some(runs.exit.ticks.saturating_sub(runs.ticks))
+    });
+    Some(ran.min()?.saturating_sub(guest.end?.ticks).saturating_add(shortest))
 }
 
 /// Makes equal names distinct by their process.

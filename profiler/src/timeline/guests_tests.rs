@@ -34,7 +34,7 @@ fn call(side: Side, pid: u32, name: &str, subject: &str, ticks: u64) -> Call {
 }
 
 fn watch(since: u64) -> Watch {
-    Watch { since: Ok(since), restore_began: None }
+    Watch { since: Ok(since), holders: None, restore_began: None }
 }
 
 fn vcpus(exits: Vec<LastExit>, entries: Vec<FirstEntry>, stays: Vec<Stay>) -> Vcpus {
@@ -43,7 +43,12 @@ fn vcpus(exits: Vec<LastExit>, entries: Vec<FirstEntry>, stays: Vec<Stay>) -> Vc
 
 #[test]
 fn the_window_is_from_the_last_to_stop_to_the_first_to_run() {
-    let stays = vec![stay(9, 530, 10, 0x400), stay(9, 560, 12, 0x400), stay(9, 700, 100, 0x60)];
+    let stays = vec![
+        stay(9, 529, 22, 0x60),
+        stay(9, 545, 10, 0x400),
+        stay(9, 560, 12, 0x400),
+        stay(9, 700, 100, 0x60),
+    ];
     let seen = vcpus(vec![exit(1, 0, 100), exit(1, 1, 140)], vec![entry(9, 1, 510), entry(9, 0, 505)], stays);
     let calls = [call(Side::Incoming, 9, "file-retrieve", "token 0x1", 400)];
     let guests = guests(&seen, &calls, &[], &watch(300));
@@ -54,7 +59,8 @@ fn the_window_is_from_the_last_to_stop_to_the_first_to_run() {
     );
     let ticks = |moment: Option<Moment>| moment.map(|moment| moment.ticks);
     assert_eq!((ticks(guest.start), ticks(guest.end)), (Some(140), Some(505)));
-    // It ran from 600 on, 95 after its first entry; the shortest stay is 10.
+    // It ran from 600 on, 95 after its first entry: before, an interrupt and faults threw it out. The shortest
+    // stay is 10.
     assert_eq!(guest.switch_ticks, Some(95 + 10));
     assert_eq!(guest.name, "vmm-1");
 }
@@ -87,6 +93,10 @@ fn who_looked_too_late_claims_no_number() {
     assert_eq!(status(&seen(), &created, &watch(450)), VmStatus::Measured);
     let started = Watch { restore_began: Some(460), ..watch(450) };
     assert_eq!(status(&seen(), &calls, &started), VmStatus::Measured);
+    // It held no vCPU then; another process did.
+    let holders = |holders: &[u32]| Watch { holders: Some(holders.to_vec()), ..watch(450) };
+    assert_eq!(status(&seen(), &calls, &holders(&[8])), VmStatus::Measured);
+    assert_eq!(status(&seen(), &calls, &holders(&[8, 9])), VmStatus::Bounded);
     // An exit without its entry: it had run.
     let missed = FirstEntry { missed: true, ..entry(9, 0, 500) };
     assert_eq!(
@@ -102,7 +112,7 @@ fn who_looked_too_late_claims_no_number() {
 fn a_guest_of_one_kernel_alone_says_so() {
     let stopped = vcpus(vec![exit(1, 0, 100)], Vec::new(), Vec::new());
     assert_eq!(guests(&stopped, &[], &[], &watch(300))[0].status, VmStatus::NotResumed);
-    let blind = Watch { since: Err("no kvm".to_owned()), restore_began: None };
+    let blind = Watch { since: Err("no kvm".to_owned()), holders: None, restore_began: None };
     assert_eq!(guests(&stopped, &[], &[], &blind)[0].status, VmStatus::ResumeUnknown);
     let new = vcpus(Vec::new(), vec![entry(9, 0, 500)], Vec::new());
     let guest = &guests(&new, &[], &[], &watch(300))[0];
