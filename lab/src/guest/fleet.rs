@@ -108,7 +108,7 @@ impl Fleet {
         self.order(&Order::Judge);
         for member in &mut self.members {
             member.hear(|answer| match answer {
-                Answer::Judged(result) => Ok(Some(result)),
+                Answer::Judged(result) => Ok(Some(*result)),
                 other => Err(other),
             });
         }
@@ -129,7 +129,7 @@ impl Fleet {
                     // Its end is heard as the end of its socket.
                     let _ = vmm.process.kill();
                 }
-                first.hear(|answer| Err::<Option<GuestResult>, _>(answer));
+                first.hear(Err);
             }
             Some(Fault::PausedEarly) => {
                 first.say(&Order::Pause);

@@ -33,7 +33,7 @@ pub enum Answer {
     /// [`Order::Pause`] is done.
     Paused,
     /// [`Order::Judge`] is done.
-    Judged(GuestResult),
+    Judged(Box<GuestResult>),
     /// Nothing more will come.
     Failed(String),
 }

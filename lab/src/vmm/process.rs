@@ -110,7 +110,11 @@ impl Task<'_> {
                 }
                 Order::Judge => {
                     machine.pause()?;
-                    self.control.send(&Answer::Judged(self.judge(&machine, &before, device.clone())?))?;
+                    self.control.send(&Answer::Judged(Box::new(self.judge(
+                        &machine,
+                        &before,
+                        device.clone(),
+                    )?)))?;
                 }
             }
         }
@@ -184,7 +188,11 @@ impl Task<'_> {
         while let Some(order) = self.control.receive::<Order>()? {
             ensure!(order == Order::Judge, "the incoming side only judges, it cannot {order:?}");
             machine.pause()?;
-            self.control.send(&Answer::Judged(self.judge(&machine, &before, state.device.clone())?))?;
+            self.control.send(&Answer::Judged(Box::new(self.judge(
+                &machine,
+                &before,
+                state.device.clone(),
+            )?)))?;
         }
         Ok(())
     }

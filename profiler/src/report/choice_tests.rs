@@ -50,11 +50,14 @@ fn ticks(chosen: &Chosen) -> Option<(u64, u64)> {
     chosen.ends.as_ref().map(|ends| (ends.start.ticks, ends.end.ticks))
 }
 
+/// Its definition, and its ends in ticks.
+type Window = (&'static str, Option<(u64, u64)>);
+
 fn ask(
     choice: Choice,
     guests: &[Guest],
     sightings: &[Sighting],
-) -> Result<(&'static str, Option<(u64, u64)>), ChoiceError> {
+) -> Result<Window, ChoiceError> {
     choose(&choice, guests, sightings, host(WindowKind::Whole))
         .map(|chosen| (chosen.definition, ticks(&chosen)))
 }

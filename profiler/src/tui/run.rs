@@ -74,7 +74,7 @@ pub fn run(options: Options) -> io::Result<()> {
         Source::Agent(endpoint) => {
             listen(endpoint, sender.clone());
             Follower::Live {
-                state: State::default(),
+                state: Box::default(),
                 began: Instant::now(),
                 apart: Some("connecting".to_owned()),
             }
@@ -97,7 +97,7 @@ pub fn run(options: Options) -> io::Result<()> {
 
 /// What is known, and how it comes to be known.
 enum Follower {
-    Live { state: State, began: Instant, apart: Option<String> },
+    Live { state: Box<State>, began: Instant, apart: Option<String> },
     Replay(Box<Playback>),
 }
 
