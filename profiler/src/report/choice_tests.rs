@@ -53,11 +53,7 @@ fn ticks(chosen: &Chosen) -> Option<(u64, u64)> {
 /// Its definition, and its ends in ticks.
 type Window = (&'static str, Option<(u64, u64)>);
 
-fn ask(
-    choice: Choice,
-    guests: &[Guest],
-    sightings: &[Sighting],
-) -> Result<Window, ChoiceError> {
+fn ask(choice: Choice, guests: &[Guest], sightings: &[Sighting]) -> Result<Window, ChoiceError> {
     choose(&choice, guests, sightings, host(WindowKind::Whole))
         .map(|chosen| (chosen.definition, ticks(&chosen)))
 }
