@@ -1,7 +1,7 @@
 //! Records about vCPUs: when each stopped in the outgoing kernel, and first ran in the incoming one.
 //!
 //! ```text
-//! =SEQ VCPU EXIT NOW EXITS REASON COMM0 COMM1    outgoing, at machine_kexec: its last exit
+//! =SEQ VCPU EXIT RAN NOW EXITS REASON COMM0 COMM1    outgoing, at machine_kexec: its last exit
 //! .SEQ VCPUS REFUSED NOW                  after the last of those: how many there were
 //! +SEQ VCPU NOW COMM0 COMM1               incoming: its first entry
 //! -SEQ VCPU ENTRY EXIT REASON             incoming: one of its first stays in the guest
@@ -12,7 +12,7 @@
 //! clock of the ring. `NOW` is that clock just before the record was made: every record ties the two.
 
 /// Format of a last exit for `bpf_trace_vprintk`, NUL-terminated.
-pub const LAST_EXIT_FORMAT: [u8; 41] = *b"=%llx %llx %llx %llx %llx %llx %llx %llx\0";
+pub const LAST_EXIT_FORMAT: [u8; 46] = *b"=%llx %llx %llx %llx %llx %llx %llx %llx %llx\0";
 /// Format of the record behind the last exits.
 pub const FLUSHED_FORMAT: [u8; 21] = *b".%llx %llx %llx %llx\0";
 /// Format of a first entry.
@@ -33,6 +33,9 @@ pub const EXIT_REASON: u32 = 1;
 pub const ENTRY_VCPU: u32 = 2;
 /// Entries of the `KVM_FIELDS` map.
 pub const FIELDS: u32 = 3;
+
+/// A stay this many times as long as the shortest of its vCPU cannot be two world switches alone: the guest ran.
+pub const RUNS: u64 = 2;
 
 /// Index in the `KVM_COUNTERS` map: vCPUs that have, or wanted, a seat.
 pub const SEATED: u32 = 0;
@@ -72,6 +75,9 @@ pub enum VcpuRecord {
         id: VcpuId,
         /// When it was.
         exit_ns: u64,
+        /// The exit of its last stay of [`RUNS`] times the shortest; 0 if there was none. If that is not
+        /// its last exit, the guest may have stood still since.
+        ran_ns: u64,
         /// When this was written.
         now_ns: u64,
         /// Exits since the probe was attached.
@@ -131,6 +137,7 @@ impl VcpuRecord {
                 seq: word()?,
                 id: VcpuId::of(word()?),
                 exit_ns: word()?,
+                ran_ns: word()?,
                 now_ns: word()?,
                 exits: word()?,
                 reason: word()?,
@@ -176,7 +183,7 @@ mod tests {
     #[test]
     fn formats_end_with_their_nul_and_take_a_word_a_field() {
         for (format, words) in [
-            (LAST_EXIT_FORMAT.as_slice(), 8),
+            (LAST_EXIT_FORMAT.as_slice(), 9),
             (FLUSHED_FORMAT.as_slice(), 4),
             (FIRST_ENTRY_FORMAT.as_slice(), 5),
             (STAY_FORMAT.as_slice(), 5),
@@ -195,12 +202,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn last_exit_round_trip(seq: u64, pid: u32, vcpu: u32, exit_ns: u64, now_ns: u64, exits: u64, reason: u64, comm: [u8; 16]) {
+        fn last_exit_round_trip(seq: u64, pid: u32, vcpu: u32, exit_ns: u64, ran_ns: u64, now_ns: u64, exits: u64, reason: u64, comm: [u8; 16]) {
             let id = VcpuId { pid, vcpu };
             let low = u64::from_le_bytes(comm[..8].try_into().unwrap());
             let high = u64::from_le_bytes(comm[8..].try_into().unwrap());
-            let line = format!("={seq:x} {:x} {exit_ns:x} {now_ns:x} {exits:x} {reason:x} {low:x} {high:x}\n", id.word());
-            let record = VcpuRecord::LastExit { seq, id, exit_ns, now_ns, exits, reason, comm };
+            let line = format!("={seq:x} {:x} {exit_ns:x} {ran_ns:x} {now_ns:x} {exits:x} {reason:x} {low:x} {high:x}\n", id.word());
+            let record = VcpuRecord::LastExit { seq, id, exit_ns, ran_ns, now_ns, exits, reason, comm };
             prop_assert_eq!(VcpuRecord::parse(&line), Some(record));
             prop_assert_eq!(record.seq(), seq);
         }

@@ -20,8 +20,14 @@ use crate::record::{add, emit, next};
 struct Seat {
     /// `VcpuId::word`.
     id: u64,
-    /// Outgoing: its last exit. Incoming: its last entry.
-    at_ns: u64,
+    /// Its last entry.
+    entry_ns: u64,
+    /// Outgoing: its last exit.
+    exit_ns: u64,
+    /// Outgoing: the exit of the last stay in which the guest ran (`vcpu::RUNS`).
+    ran_ns: u64,
+    /// Outgoing: its shortest stay; 0 before the first.
+    shortest_ns: u64,
     /// Exits.
     exits: u64,
     /// Reason of the last exit, as the hardware tells it.
@@ -58,10 +64,32 @@ pub fn vcpu_exit(ctx: TracePointContext) -> u32 {
         let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);
         // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
         unsafe {
-            (*seat).at_ns = now_ns;
+            (*seat).exit_ns = now_ns;
             (*seat).exits += 1;
             (*seat).reason = u64::from(reason);
+            // Entered before the probes came: nobody knows how long it stayed.
+            if (*seat).entry_ns != 0 {
+                let stay_ns = now_ns - (*seat).entry_ns;
+                let shortest_ns = (*seat).shortest_ns;
+                if shortest_ns == 0 || stay_ns < shortest_ns {
+                    (*seat).shortest_ns = stay_ns;
+                } else if stay_ns >= vcpu::RUNS * shortest_ns {
+                    (*seat).ran_ns = now_ns;
+                }
+            }
         }
+    }
+    0
+}
+
+/// Outgoing, at `kvm:kvm_entry`: keeps it.
+#[tracepoint]
+pub fn vcpu_enter(ctx: TracePointContext) -> u32 {
+    if let Some(id) = vcpu(&ctx, vcpu::ENTRY_VCPU)
+        && let Some((seat, _)) = seat(id)
+    {
+        // SAFETY: the helper has no preconditions; the seat as in `vcpu_exit`.
+        unsafe { (*seat).entry_ns = bpf_ktime_get_ns() };
     }
     0
 }
@@ -81,7 +109,7 @@ pub fn vcpu_flush(_ctx: ProbeContext) -> u32 {
             let now_ns = unsafe { bpf_ktime_get_ns() };
             emit(
                 &vcpu::LAST_EXIT_FORMAT,
-                &[next(), seat.id, seat.at_ns, now_ns, seat.exits, seat.reason, low, high],
+                &[next(), seat.id, seat.exit_ns, seat.ran_ns, now_ns, seat.exits, seat.reason, low, high],
             );
         }
     }
@@ -101,7 +129,7 @@ pub fn vcpu_entry(ctx: TracePointContext) -> u32 {
         let now_ns = unsafe { bpf_ktime_get_ns() };
         // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
         let [low, high] = unsafe {
-            (*seat).at_ns = now_ns;
+            (*seat).entry_ns = now_ns;
             (*seat).comm
         };
         if new {
@@ -123,7 +151,7 @@ pub fn vcpu_stay(ctx: TracePointContext) -> u32 {
         let (entry_ns, stays) = unsafe {
             let stays = (*seat).exits;
             (*seat).exits = stays + 1;
-            ((*seat).at_ns, stays)
+            ((*seat).entry_ns, stays)
         };
         if stays < vcpu::STAYS {
             let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);

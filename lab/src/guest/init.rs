@@ -7,6 +7,7 @@ use super::fleet::{self, Fleet};
 use super::live::Live;
 use super::workload::{self, Held};
 use super::{RESTORE_COMMAND, mounts, process, results};
+use crate::device::pci::PciDevice;
 use crate::plan::{Fault, Plan, Workload};
 use crate::result::{Command, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
@@ -102,6 +103,7 @@ fn side(command_line: &str) -> Side {
 fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     run.command([BLACKOUT, "arm", "--state", STATE])?;
     run.reached(Stage::Armed);
+    give_devices_to_vfio(plan);
     if plan.fault != Some(Fault::NoImage) {
         run.command(load_command(plan))?;
         run.reached(Stage::Loaded);
@@ -131,6 +133,13 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     run.result.guests = fleet.judge();
     refused?;
     Err(anyhow!("`blackout kexec` came back with code 0"))
+}
+
+/// As a host does when it starts: `blackout load` finds them. What cannot be given is told by the VMM that wants it.
+fn give_devices_to_vfio(plan: &Plan) {
+    for address in plan.guests.iter().filter_map(|guest| guest.device.as_deref()) {
+        let _ = PciDevice::at(address).and_then(|device| device.give_to_vfio());
+    }
 }
 
 fn load_command(plan: &Plan) -> Vec<&str> {

@@ -27,6 +27,14 @@ pub fn resolve(addresses: &BTreeSet<u64>) -> Result<Vec<(u64, String)>, AgentErr
     Ok(addresses.iter().filter_map(|address| nearest(*address)).collect())
 }
 
+/// Those of these symbols that the kernel has.
+pub fn known<'s>(symbols: impl Iterator<Item = &'s String>) -> Result<BTreeSet<&'s str>, AgentError> {
+    let symbols: BTreeSet<&str> = symbols.map(String::as_str).collect();
+    let mut known = BTreeSet::new();
+    read(|_, _, name| known.extend(symbols.get(name)))?;
+    Ok(known)
+}
+
 fn read(mut each: impl FnMut(u64, &str, &str)) -> Result<(), AgentError> {
     let mut file = BufReader::new(File::open(PATH).map_err(AgentError::file("open", PATH))?);
     let mut line = String::new();

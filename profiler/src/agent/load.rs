@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AgentError, identity, kmsg, names, state};
+use super::{AgentError, identity, kallsyms, kmsg, names, state};
 use crate::{
     btf::{
         Btf,
@@ -44,13 +44,20 @@ pub fn cmdline(run_id: &str, append: &str, trace_boot: bool) -> Result<String, A
     // Layouts are this kernel's: what is read by them counts only in another of the same build.
     let types = names::kernel_types();
     let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
-    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append, trace_boot, btf.as_ref());
+    let devices = if vfio_holds_a_device() { device_kprobes(btf.as_ref())? } else { Vec::new() };
+    let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append, trace_boot, btf.as_ref(), devices);
     Ok(cmdline::generate(current.trim_end(), &boot)?)
 }
 
 /// What the catalogue asks of the incoming kernel's boot.
-fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool, btf: Option<&Btf>) -> Boot {
-    let wants = |way: Way| CATALOGUE.probes.iter().filter(move |probe| probe.incoming.contains(&way));
+fn boot(
+    run_id: &str,
+    tsc_khz: Option<u64>,
+    append: &str,
+    trace_boot: bool,
+    btf: Option<&Btf>,
+    devices: Vec<String>,
+) -> Boot {
     let entered = wants(Way::BootEnter).filter(|_| trace_boot);
     Boot {
         filter: entered.flat_map(|probe| probe.symbols.clone()).collect(),
@@ -60,16 +67,40 @@ fn boot(run_id: &str, tsc_khz: Option<u64>, append: &str, trace_boot: bool, btf:
             .into_iter()
             .chain(wants(Way::BootEvent).flat_map(|probe| probe.symbols.clone()))
             .collect(),
-        kprobes: wants(Way::BootCall).flat_map(|probe| boot_kprobes(probe, btf)).collect(),
+        kprobes: wants(Way::BootCall)
+            .flat_map(|probe| boot_kprobes(probe, &probe.symbols, btf))
+            .chain(devices)
+            .collect(),
         tsc_khz,
         run_id: run_id.to_owned(),
         append: append.to_owned(),
     }
 }
 
+/// Whether a driver for pass-through has a device: each is of this class (`vfio_device_register`,
+/// drivers/vfio/vfio_main.c, Linux 7.3).
+fn vfio_holds_a_device() -> bool {
+    fs::read_dir("/sys/class/vfio-dev").is_ok_and(|mut devices| devices.next().is_some())
+}
+
+/// Kprobes on what is done for such a device, each on the first of its symbols that this kernel has: the
+/// command line has no room for the others.
+fn device_kprobes(btf: Option<&Btf>) -> Result<Vec<String>, AgentError> {
+    let probes = || wants(Way::BootDevice);
+    let known = kallsyms::known(probes().flat_map(|probe| &probe.symbols))?;
+    let first = |probe: &'static Probe| probe.symbols.iter().find(|symbol| known.contains(symbol.as_str()));
+    let found = probes().filter_map(|probe| Some((probe, first(probe)?)));
+    Ok(found.flat_map(|(probe, symbol)| boot_kprobes(probe, std::slice::from_ref(symbol), btf)).collect())
+}
+
+/// The probes that want this of the incoming kernel's boot.
+fn wants(way: Way) -> impl Iterator<Item = &'static Probe> {
+    CATALOGUE.probes.iter().filter(move |probe| probe.incoming.contains(&way))
+}
+
 /// Entry and return of a function as `kprobe_event=` definitions (Documentation/trace/kprobetrace.rst);
 /// the event's name is the symbol's, so that the catalogue finds it again.
-fn boot_kprobes(probe: &Probe, btf: Option<&Btf>) -> Vec<String> {
+fn boot_kprobes(probe: &Probe, symbols: &[String], btf: Option<&Btf>) -> Vec<String> {
     // Only what the subject names: the command line is short.
     let subject = &probe.subject;
     let mut args = String::new();
@@ -91,7 +122,7 @@ fn boot_kprobes(probe: &Probe, btf: Option<&Btf>) -> Vec<String> {
     let both = |symbol: &String| {
         [format!("p:{symbol},{symbol}{args}"), format!("r:{symbol}{RETURN_SUFFIX},{symbol},ret=$retval")]
     };
-    probe.symbols.iter().flat_map(both).collect()
+    symbols.iter().flat_map(both).collect()
 }
 
 /// Loads a kernel for the armed run; gives the command line it will have.

@@ -25,7 +25,8 @@ use crate::{
 /// A program on a tracepoint: catalogue name, program, event.
 type Hook = (&'static str, &'static str, &'static str);
 
-const OUTGOING: [Hook; 1] = [("vcpu-exit", "vcpu_exit", "kvm_exit")];
+const OUTGOING: [Hook; 2] =
+    [("vcpu-exit", "vcpu_exit", "kvm_exit"), ("vcpu-entry", "vcpu_enter", "kvm_entry")];
 /// Exits first: an exit without its entry tells that the entry was missed.
 const INCOMING: [Hook; 2] =
     [("vcpu-exit", "vcpu_stay", "kvm_exit"), ("vcpu-entry", "vcpu_entry", "kvm_entry")];

@@ -78,6 +78,8 @@ pub enum Way {
     Tracepoint,
     /// `kprobe_event=` on the incoming kernel's command line, entry and return.
     BootCall,
+    /// Likewise, if a device is passed through to a guest: each one costs the booting kernel some time.
+    BootDevice,
     /// `ftrace_filter=` on the incoming kernel's command line.
     BootEnter,
     /// `trace_event=` on the incoming kernel's command line.

@@ -19,7 +19,7 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
             _ => false,
         };
         let of_vcpus = match (side, name) {
-            (Side::Outgoing, "vcpu-exit") => stitched.vcpus.exits.len(),
+            (Side::Outgoing, "vcpu-exit" | "vcpu-entry") => stitched.vcpus.exits.len(),
             (Side::Outgoing, "vcpu-flush") => usize::from(stitched.vcpus.written.is_some()),
             (Side::Incoming, "vcpu-entry") => stitched.vcpus.entries.len(),
             (Side::Incoming, "vcpu-exit") => stitched.vcpus.stays.len(),
@@ -66,8 +66,12 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
     };
     let filter = parameter("ftrace_filter=");
     for probe in CATALOGUE.probes.iter().filter(|_| boot.is_some()) {
-        if probe.incoming.contains(&Way::BootCall) {
-            let symbol = probe.symbols.iter().find(|symbol| has_event(&format!("kprobes/{symbol}"))).cloned();
+        let kprobe = || probe.symbols.iter().find(|symbol| has_event(&format!("kprobes/{symbol}"))).cloned();
+        // Of devices only on demand: some are passed through.
+        let always = probe.incoming.contains(&Way::BootCall);
+        let sometimes = || probe.incoming.contains(&Way::BootDevice) && kprobe().is_some();
+        if always || sometimes() {
+            let symbol = kprobe();
             add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, None);
         }
         let wanted = |symbol: &&String| asked("trace_event=", symbol);

@@ -34,6 +34,9 @@ pub struct LastExit {
     pub id: VcpuId,
     /// When.
     pub at: Moment,
+    /// How long before it the guest may have stood still already: it was let in again, but so briefly that it
+    /// need not have run. Ticks; `None` if nobody saw it run.
+    pub still_ticks: Option<u64>,
     /// Exits while the probe was attached.
     pub exits: u64,
     /// `exit_reason` of the hardware.
@@ -111,9 +114,10 @@ impl Vcpus {
         let slope = Slope::Hz { hz: hz.get(), error_hz: hz.get() / 1_000_000 * STEERING_PPM };
         let clock = Mapping::fit(&anchors, Some(slope), 1)?;
         self.exits.extend(records.iter().filter_map(|(record, _)| match record {
-            VcpuRecord::LastExit { id, exit_ns, exits, reason, comm, .. } => Some(LastExit {
+            VcpuRecord::LastExit { id, exit_ns, ran_ns, exits, reason, comm, .. } => Some(LastExit {
                 id: *id,
                 at: clock.to_tsc(*exit_ns).into(),
+                still_ticks: (*ran_ns != 0).then(|| hz.ticks(exit_ns.saturating_sub(*ran_ns))),
                 exits: *exits,
                 reason: *reason,
                 comm: name(comm),
@@ -177,6 +181,7 @@ mod tests {
             seq: 0,
             id: id(vcpu),
             exit_ns,
+            ran_ns: exit_ns - 50,
             now_ns,
             exits: 3,
             reason: 1,
@@ -204,6 +209,7 @@ mod tests {
         for (exit, ns, largest) in [(&vcpus.exits[0], 2_000_100, 14), (&vcpus.exits[1], 50_000_000, 9_600)] {
             assert!(exit.at.ticks.abs_diff(tsc(ns)) <= exit.at.error_ticks, "{exit:?}");
             assert!(exit.at.error_ticks <= largest, "{exit:?}");
+            assert_eq!(exit.still_ticks, Some(100));
         }
     }
 

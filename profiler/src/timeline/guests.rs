@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use profiler_common::vcpu::RUNS;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -193,23 +194,28 @@ impl Guest {
 ///
 /// `kvm_entry` is before the switch into the guest and `kvm_exit` after the one out of it
 /// (`svm_vcpu_run`, arch/x86/kvm/svm/svm.c, and `vmx_vcpu_run`, arch/x86/kvm/vmx/vmx.c, Linux 7.3), so the
-/// shortest stay seen is no shorter than both switches together. After its first entry a guest may leave
+/// shortest stay seen is no shorter than both switches together. Before its last exit a guest may have been let in
+/// without running, for the same reasons ([`LastExit::still_ticks`]). After its first entry a guest may leave
 /// again several times before it runs, for interrupts of the host and for each page that is not mapped yet.
-/// It has run by the first stay behind the last such fault recorded that did not end with one and was twice
+/// It has run by the first stay behind the last such fault recorded that did not end with one and was [`RUNS`] times
 /// as long as the shortest. `None` if no vCPU has such a stay.
 fn switch_ticks(stays: &[Stay], guest: &Guest) -> Option<u64> {
     /// EPT violation and misconfiguration (arch/x86/include/uapi/asm/vmx.h), nested page fault (svm.h).
     const FAULTS: [u64; 3] = [48, 49, 0x400];
     let is_fault = |stay: &&Stay| FAULTS.contains(&stay.reason);
     let shortest = stays.iter().map(|stay| stay.ticks).min()?;
+    let exits = guest.vcpus.values().filter_map(|vcpu| vcpu.exit.as_ref());
+    let stood = exits.map(|exit| Some(exit.at.ticks.saturating_sub(exit.still_ticks?)));
+    // The guest stood still when the last of its vCPUs did.
+    let still = guest.start?.ticks.saturating_sub(stood.max()??);
     let entries = guest.vcpus.values().filter_map(|vcpu| vcpu.entry.as_ref());
     let ran = entries.filter_map(|entry| {
         let own: Vec<&Stay> = stays.iter().filter(|stay| stay.id == entry.id).collect();
         let behind = own.iter().rposition(is_fault).map_or(0, |last| last + 1);
-        let runs = own.iter().skip(behind).find(|stay| stay.ticks >= shortest.saturating_mul(2))?;
+        let runs = own.iter().skip(behind).find(|stay| stay.ticks >= shortest.saturating_mul(RUNS))?;
         Some(runs.exit.ticks.saturating_sub(runs.ticks))
     });
-    Some(ran.min()?.saturating_sub(guest.end?.ticks).saturating_add(shortest))
+    Some(ran.min()?.saturating_sub(guest.end?.ticks).saturating_add(shortest).saturating_add(still))
 }
 
 /// Makes equal names distinct by their process.

@@ -5,7 +5,14 @@ use crate::stitch::Source;
 
 fn exit(pid: u32, vcpu: u32, ticks: u64) -> LastExit {
     let id = VcpuId { pid, vcpu };
-    LastExit { id, at: Moment::exact(ticks), exits: 1, reason: 0x60, comm: format!("vmm-{pid}") }
+    LastExit {
+        id,
+        at: Moment::exact(ticks),
+        still_ticks: Some(0),
+        exits: 1,
+        reason: 0x60,
+        comm: format!("vmm-{pid}"),
+    }
 }
 
 fn entry(pid: u32, vcpu: u32, ticks: u64) -> FirstEntry {
@@ -49,7 +56,12 @@ fn the_window_is_from_the_last_to_stop_to_the_first_to_run() {
         stay(9, 560, 12, 0x400),
         stay(9, 700, 100, 0x60),
     ];
-    let seen = vcpus(vec![exit(1, 0, 100), exit(1, 1, 140)], vec![entry(9, 1, 510), entry(9, 0, 505)], stays);
+    // The last to stop may have stood still for 30 before, the other has for long.
+    let exits = vec![
+        LastExit { still_ticks: Some(90), ..exit(1, 0, 100) },
+        LastExit { still_ticks: Some(30), ..exit(1, 1, 140) },
+    ];
+    let seen = vcpus(exits, vec![entry(9, 1, 510), entry(9, 0, 505)], stays);
     let calls = [call(Side::Incoming, 9, "file-retrieve", "token 0x1", 400)];
     let guests = guests(&seen, &calls, &[], &watch(300));
     let [guest] = guests.as_slice() else { panic!("{guests:?}") };
@@ -61,7 +73,7 @@ fn the_window_is_from_the_last_to_stop_to_the_first_to_run() {
     assert_eq!((ticks(guest.start), ticks(guest.end)), (Some(140), Some(505)));
     // It ran from 600 on, 95 after its first entry: before, an interrupt and faults threw it out. The shortest
     // stay is 10.
-    assert_eq!(guest.switch_ticks, Some(95 + 10));
+    assert_eq!(guest.switch_ticks, Some(95 + 10 + 30));
     assert_eq!(guest.name, "vmm-1");
 }
 
