@@ -1,7 +1,7 @@
 //! Runs of two builds -> is the new one's blackout longer, where, by how much, and what else differs.
 //!
 //! Pure: reports in, one [`Comparison`] out. The window is tested first, alone; then the phases as one
-//! family; then named spans and counted functions, which explain and never gate. A regression needs three
+//! family; then guests, named spans and counted functions, which explain and never gate. A regression needs three
 //! things: an adjusted p of at most alpha, an interval of the ratio above the smallest effect, and an
 //! interval of the difference above the floor. The gate only fires for longer: of each two-sided test at
 //! alpha that is half, so the window and the phases together stay at alpha.
@@ -70,6 +70,8 @@ pub fn compare_some(base: Vec<&Run>, new: Vec<&Run>, options: &Options) -> Compa
 
     let mut window = rows::window(&base, &new);
     judge.family(window.as_mut_slice());
+    let mut vms = rows::vms(&base, &new);
+    judge.family(&mut vms);
     let mut phases = rows::phases(&base, &new);
     judge.family(&mut phases);
     let (spans, spans_compared) = rows::named(Level::Span, &base, &new, &mut judge);
@@ -91,6 +93,7 @@ pub fn compare_some(base: Vec<&Run>, new: Vec<&Run>, options: &Options) -> Compa
         base: group(&base),
         new: group(&new),
         window,
+        vms,
         phases,
         spans,
         spans_compared,

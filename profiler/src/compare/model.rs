@@ -32,6 +32,9 @@ pub struct Comparison {
     pub new: Group,
     /// The whole window; `null` if no run of either side has one.
     pub window: Option<Row>,
+    /// The blackout of each guest that both sides have, by name. They explain, and do not gate: they overlap the
+    /// window.
+    pub vms: Vec<Row>,
     /// Every phase, in the order of time.
     pub phases: Vec<Row>,
     /// Named spans by their own time, the largest change first: what was tested and differs, then the
@@ -101,6 +104,8 @@ pub struct Member {
 pub enum Level {
     /// The whole window.
     Window,
+    /// The blackout of one guest.
+    Vm,
     /// One phase.
     Phase,
     /// One named span.
@@ -118,7 +123,7 @@ pub struct Row {
     pub phase: String,
     /// Whose time it is; `null` for the window and for spans.
     pub kernel: Option<Place>,
-    /// Title of the phase, name of the span.
+    /// Name of the guest, title of the phase, name of the span.
     pub name: String,
     /// Family of the span's probe.
     pub kind: String,

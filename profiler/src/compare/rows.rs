@@ -31,6 +31,28 @@ pub fn window(base: &[&Run], new: &[&Run]) -> Option<Row> {
     any.then_some(row)
 }
 
+/// The guests that both sides have.
+pub fn vms(base: &[&Run], new: &[&Run]) -> Vec<Row> {
+    let names =
+        |runs: &[&Run]| -> BTreeSet<String> { runs.iter().flat_map(|run| run.vms.keys().cloned()).collect() };
+    let row = |name: &String| {
+        let mut excluded = Vec::new();
+        let mut of = |runs: &[&Run]| -> Vec<u64> {
+            let time = |run: &&Run| match run.vms.get(name) {
+                Some(Ok(ns)) => Some(*ns),
+                Some(Err(reason)) => leave_out(run, reason, &mut excluded),
+                None => leave_out(run, "not in it", &mut excluded),
+            };
+            runs.iter().filter_map(time).collect()
+        };
+        let mut row = Row { name: name.clone(), ..empty(Level::Vm) };
+        (row.base.values_ns, row.new.values_ns) = (of(base), of(new));
+        row.excluded = excluded;
+        row
+    };
+    names(base).intersection(&names(new)).map(row).collect()
+}
+
 /// The phases that both sides have, in the order of time.
 pub fn phases(base: &[&Run], new: &[&Run]) -> Vec<Row> {
     let has = |runs: &[&Run], id: &str| runs.iter().any(|run| run.phases.iter().any(|p| p.id == id));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::spoil::Spoil;
 use crate::{
     catalogue::Place,
-    report::{self, Kernel, Report, Span},
+    report::{self, Kernel, Report, Span, VmStatus},
 };
 
 /// One live update: one replicate.
@@ -21,6 +21,8 @@ pub struct Run {
     pub incoming: Option<Kernel>,
     /// The window; `None` if the report has none.
     pub window: Option<Window>,
+    /// Blackout of each guest by its name, nanoseconds; `Err` says why it cannot be compared.
+    pub vms: BTreeMap<String, Result<u64, String>>,
     /// Its phases, in the order of time; cells of one name are one.
     pub phases: Vec<Phase>,
     /// Time of each named span that can be trusted, by identity.
@@ -105,6 +107,13 @@ impl Run {
             ns: window.duration_ns,
             spoiled: spoil.window(),
         });
+        let vms = report.vms.iter().map(|vm| {
+            let measured = vm.blackout_ns.filter(|_| vm.status == VmStatus::Measured);
+            let why = || vm.why.clone().unwrap_or_else(|| "its blackout is not known".to_owned());
+            let time = spoil.window().map_or_else(|| measured.ok_or_else(why), Err);
+            (vm.name.clone(), time)
+        });
+        let vms = vms.collect();
         let mut phases: Vec<Phase> = Vec::new();
         let mut spans = HashMap::new();
         for (index, phase) in report.phases.iter().enumerate() {
@@ -144,6 +153,7 @@ impl Run {
             outgoing: report.outgoing.clone(),
             incoming: report.incoming.clone(),
             window,
+            vms,
             phases,
             spans,
             hot: hot.collect(),

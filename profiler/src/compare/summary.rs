@@ -46,6 +46,7 @@ pub fn blame<'a>(comparison: &'a Comparison, phase: &Row) -> Option<&'a Row> {
 pub fn label(row: &Row) -> String {
     match (row.level, row.subject.as_str()) {
         (Level::Window, _) => "window".to_owned(),
+        (Level::Vm, _) => format!("guest {}", row.name),
         (Level::Phase, _) => row.phase.clone(),
         (_, "") => row.name.clone(),
         (_, subject) => format!("{} [{subject}]", row.name),

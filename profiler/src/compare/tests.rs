@@ -1,7 +1,7 @@
 use super::{testing::*, *};
 use crate::{
     compare::random::Random,
-    report::{Outcome, ProbeLoss, Report},
+    report::{Identity, Outcome, ProbeLoss, Report, Vm, VmStatus},
 };
 
 fn run(report: &Report) -> Run {
@@ -287,4 +287,42 @@ fn a_live_update_given_twice_counts_once() {
     let comparison = compare(&twice, &new, &Options::default());
     assert_eq!(comparison.base.runs.len(), 6);
     assert!(comparison.warnings.iter().any(|text| text.contains("repeat a run")));
+}
+
+#[test]
+fn guests_are_compared_by_name_where_they_were_measured() {
+    let vm = |name: &str, ns: u64, status: VmStatus| Vm {
+        id: name.to_owned(),
+        name: name.to_owned(),
+        identity: Identity::Only,
+        status,
+        why: (status != VmStatus::Measured).then(|| "it ran before its entries were watched".to_owned()),
+        blackout_ns: Some(ns),
+        error_ns: None,
+        switch_ns: None,
+        start_ns: None,
+        end_ns: None,
+        outgoing_pid: None,
+        incoming_pid: None,
+        vcpus: Vec::new(),
+    };
+    let side = |from: usize, ns: u64| -> Vec<Run> {
+        let run = |i: usize| {
+            let mut report = report(&(from + 2 * i).to_string(), |_, ns| ns);
+            let status = if i == 3 { VmStatus::Bounded } else { VmStatus::Measured };
+            let alone = if from == 0 { "gone" } else { "new" };
+            report.vms = vec![vm("web", ns + i as u64, status), vm(alone, 1, VmStatus::Measured)];
+            run(&report)
+        };
+        (0..10).map(run).collect()
+    };
+    let comparison = compare(&side(0, 3_000_000_000), &side(1, 3_300_000_000), &Options::default());
+    let [web] = comparison.vms.as_slice() else { panic!("{:?}", comparison.vms) };
+    assert_eq!((web.name.as_str(), web.verdict), ("web", Verdict::Regression));
+    assert_eq!((web.base.values_ns.len(), web.excluded.len()), (9, 2));
+    assert_eq!(web.excluded[0].reason, "it ran before its entries were watched");
+    // Nothing of the host's own window changed: the gate does not fire for a guest.
+    assert_eq!(comparison.verdict, Verdict::Equivalent, "{}", comparison.summary);
+    let text = render::comparison(&comparison, render::Format::Text).unwrap();
+    assert!(text.contains("guest web"), "{text}");
 }

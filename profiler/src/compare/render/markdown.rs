@@ -41,7 +41,7 @@ fn write(out: &mut String, of: &Comparison) -> fmt::Result {
     let side = |group: &Group| format!("{} runs of {}", group.runs.len(), escape(&releases(group)));
     writeln!(out, "Base: {}. New: {}.\n", side(&of.base), side(&of.new))?;
     head(out, "Phase")?;
-    for row in of.window.iter().chain(&of.phases) {
+    for row in of.window.iter().chain(&of.vms).chain(&of.phases) {
         self::row(out, row, &escape(&label(row)))?;
     }
     if !of.spans.is_empty() || !of.hot.is_empty() {

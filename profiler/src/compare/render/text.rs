@@ -39,7 +39,7 @@ fn write(out: &mut String, of: &Comparison) -> fmt::Result {
         "\n{:<17}{:>12} {:>12} {:>11} {:>8}  {:<23}{:>7}  verdict",
         "phase", "base", "new", "change", "", "interval", "p",
     )?;
-    for row in of.window.iter().chain(&of.phases) {
+    for row in of.window.iter().chain(&of.vms).chain(&of.phases) {
         self::row(out, row, &label(row))?;
     }
     let spans: Vec<&Row> = of.spans.iter().chain(&of.hot).take(SPANS).collect();
