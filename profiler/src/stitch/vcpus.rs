@@ -181,7 +181,7 @@ mod tests {
             seq: 0,
             id: id(vcpu),
             exit_ns,
-            ran_ns: exit_ns - 50,
+            ran_ns: exit_ns.saturating_sub(50),
             now_ns,
             exits: 3,
             reason: 1,
