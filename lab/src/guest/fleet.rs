@@ -191,6 +191,11 @@ impl Member {
                     return;
                 }
                 Err(Answer::Failed(message)) => message,
+                Err(Answer::Judged(result)) => {
+                    let message = result.message.clone();
+                    self.result = Some(*result);
+                    message
+                }
                 Err(other) => format!("its VMM says {other:?}"),
             },
             Ok(None) => "its VMM died".into(),

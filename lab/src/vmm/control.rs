@@ -32,7 +32,7 @@ pub enum Answer {
     Preserved,
     /// [`Order::Pause`] is done.
     Paused,
-    /// [`Order::Judge`] is done.
+    /// [`Order::Judge`] is done; unasked: the guest does not run, and nothing more will come.
     Judged(Box<GuestResult>),
     /// Nothing more will come.
     Failed(String),

@@ -181,10 +181,14 @@ impl Task<'_> {
         self.marks.mark(if running.is_ok() { "vm-running" } else { FAILED_MARK })?;
         self.session.finish().context("cannot finish its session")?;
         let running = running.and_then(|()| begin_with_device(&mut machine));
-        match &running {
-            Ok(()) => self.control.send(&Answer::Running)?,
-            Err(error) => self.control.send(&Answer::Failed(format!("{error:#}")))?,
+        if let Err(error) = running {
+            // What did run is worth knowing.
+            machine.pause()?;
+            let result = self.judge(&machine, &before, state.device.clone())?;
+            let message = format!("{error:#}");
+            return self.control.send(&Answer::Judged(Box::new(GuestResult { message, ..result })));
         }
+        self.control.send(&Answer::Running)?;
         while let Some(order) = self.control.receive::<Order>()? {
             ensure!(order == Order::Judge, "the incoming side only judges, it cannot {order:?}");
             machine.pause()?;

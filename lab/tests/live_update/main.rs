@@ -53,11 +53,14 @@ fn a_live_update_is_measured_whole() {
         named.map(|span| span["subject"].as_str().unwrap()).collect()
     };
     assert_eq!(subjects("session-retrieve"), ["session lab-0", "session lab-1"]);
-    let tokens = ["0x0", "0x1", "0x2", "0x3", "0x1ab00000000"]
-        .into_iter()
-        .chain(["0x100000000", "0x100000001", "0x100000002", "0x100000003"])
-        .map(|token| format!("token {token}"));
-    assert_eq!(subjects("file-retrieve"), tokens.collect::<Vec<_>>());
+    let files = [
+        ("lab-0", ["0x0", "0x1", "0x2", "0x3", "0x1ab00000000"].as_slice()),
+        ("lab-1", ["0x100000000", "0x100000001", "0x100000002", "0x100000003"].as_slice()),
+    ];
+    let named = |(session, tokens): &(&str, &'static [&str])| -> Vec<String> {
+        tokens.iter().map(|token| format!("session {session}, token {token}")).collect()
+    };
+    assert_eq!(subjects("file-retrieve"), files.iter().flat_map(named).collect::<Vec<_>>());
     for name in ["recording.blackout", "report.json", "report.txt", "result.json", "serial.log"] {
         assert!(run.file(name).metadata().is_ok_and(|file| file.len() > 0), "{name}: {run}");
     }

@@ -58,6 +58,9 @@ pub struct Args {
     /// When to exit with a code that is not 0
     #[arg(long, value_enum, default_value_t = FailOn::Regression)]
     fail_on: FailOn,
+    /// One named span that is longer is a regression too, whatever became of its phase and the window
+    #[arg(long)]
+    fail_on_span: bool,
     /// Exit with 5 if any run lost something or is not complete
     #[arg(long)]
     strict: bool,
@@ -90,7 +93,9 @@ pub fn run(args: &Args, stdout: &mut impl Write) -> Result<ExitCode> {
     }
     let shown = clean(&comparison)?;
     output::write(&args.format, stdout, |format| render::comparison(&shown, format))?;
-    let states: Vec<State> = states(&comparison);
+    let longer_span = comparison.spans.iter().any(|row| row.verdict == Verdict::Regression);
+    let mut states: Vec<State> = states(&comparison);
+    states.extend((args.fail_on_span && longer_span).then_some(State::Exceeded));
     Ok(exit_code(&states, args.fail_on, args.strict && lossy([&base, &new])))
 }
 

@@ -33,6 +33,12 @@ pub fn of(comparison: &Comparison) -> String {
             text += &format!(" (most of it in {}, {})", label(span), change(span));
         }
     }
+    // Where times are exact, so is what one function costs, even if a timer tick more or less outweighs it.
+    let regressed = |id: &str| rows(Verdict::Regression).any(|row| row.phase == id);
+    let apart = |span: &&Row| span.verdict == Verdict::Regression && !regressed(&span.phase);
+    if let Some(span) = comparison.spans.iter().find(apart).filter(|_| comparison.deterministic) {
+        text += &format!("; but {} itself is longer by {}", label(span), change(span));
+    }
     text
 }
 

@@ -13,7 +13,7 @@ pub fn failures(stitched: &Stitched, calls: &[Call], axis: &Axis) -> Vec<Failure
         if before || call.kind == "initcall" || call.kind == "reboot" {
             continue;
         }
-        let named = |prefix: &str| call.subject.strip_prefix(prefix).map(str::to_owned);
+        let named = |prefix: &str| part(&call.subject, prefix).map(str::to_owned);
         let of = if call.subject.is_empty() { String::new() } else { format!(" of {}", call.subject) };
         let errno = i32::try_from(-errno).ok();
         failures.push(Failure {
@@ -64,6 +64,24 @@ pub fn failures(stitched: &Stitched, calls: &[Call], axis: &Axis) -> Vec<Failure
     failures
 }
 
+/// What a subject such as `session lab-0, token 0x1` says behind `prefix`.
+fn part<'s>(subject: &'s str, prefix: &str) -> Option<&'s str> {
+    subject.split(", ").find_map(|part| part.strip_prefix(prefix))
+}
+
 fn errno_text(errno: Option<i32>) -> String {
     errno.map_or("failed".to_owned(), |errno| std::io::Error::from_raw_os_error(errno).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::part;
+
+    #[test]
+    fn subjects_are_taken_apart() {
+        let subject = "session lab-0, token 0x1";
+        assert_eq!((part(subject, "session "), part(subject, "token ")), (Some("lab-0"), Some("0x1")));
+        assert_eq!((part("token 0x2", "session "), part("token 0x2", "token ")), (None, Some("0x2")));
+        assert_eq!(part("", "session "), None);
+    }
 }
