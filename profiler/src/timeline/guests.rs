@@ -54,7 +54,7 @@ pub struct Guest {
     pub start: Option<Moment>,
     /// First entry of the first of them to run.
     pub end: Option<Moment>,
-    /// What the guest may see beyond its ends, ticks: [`switch_ticks`].
+    /// What the guest may see beyond its ends, ticks: `switch_ticks`.
     pub switch_ticks: Option<u64>,
 }
 
