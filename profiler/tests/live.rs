@@ -3,6 +3,7 @@
 
 use std::{
     io::{BufRead, BufReader, ErrorKind, Read, Write},
+    net::TcpStream,
     ops::ControlFlow,
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
@@ -12,12 +13,13 @@ use std::{
 };
 
 use profiler::live::{
-    client::{self, Heard},
+    client::{self, Heard, Target},
     decode::Decoder,
     endpoint::Endpoint,
     journal::{Journal, Limits},
     message::{Hello, LossPlace, Message, Place, SCHEMA},
     server::{Listener, Server},
+    tls::{Guard, Trust},
 };
 
 /// An agent on a Unix socket whose journal the test writes.
@@ -49,18 +51,23 @@ fn agent(limits: Limits, max_clients: usize, write_timeout: Duration) -> Agent {
     let journal = Arc::new(Journal::new(limits));
     let server = Server::new(Arc::clone(&journal), max_clients, hello).with_write_timeout(write_timeout);
     let server = Arc::new(server);
+    accept(&server, Endpoint::Unix(path.clone()), None);
+    Agent { journal, server, path, _dir: dir }
+}
+
+/// Accepts clients in a thread of its own; the port, where there is one.
+fn accept(server: &Arc<Server>, endpoint: Endpoint, guard: Option<Guard>) -> Option<u16> {
     let (ready, listening) = std::sync::mpsc::channel();
-    let (accepting, endpoint) = (Arc::clone(&server), Endpoint::Unix(path.clone()));
+    let server = Arc::clone(server);
     thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let listener = Listener::bind(&endpoint).await.unwrap();
-            ready.send(()).unwrap();
-            accepting.accept(listener).await.unwrap();
+            let listener = Listener::bind(&endpoint, guard.as_ref()).await.unwrap();
+            ready.send(listener.port()).unwrap();
+            server.accept(listener).await.unwrap();
         });
     });
-    listening.recv().unwrap();
-    Agent { journal, server, path, _dir: dir }
+    listening.recv().unwrap()
 }
 
 fn line(number: u64) -> String {
@@ -173,6 +180,34 @@ fn two_hundred_clients_at_once() {
     }
 }
 
+/// Kilobytes of memory that this process has.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
+}
+
+#[test]
+fn two_hundred_that_never_read_hold_a_batch_each() {
+    let limits = Limits { lines: 10_000, bytes: 4 << 20 };
+    let agent = agent(limits, 256, PATIENT);
+    let mute: Vec<UnixStream> = (0..200).map(|_| UnixStream::connect(&agent.path).unwrap()).collect();
+    while agent.server.clients() < mute.len() {
+        thread::yield_now();
+    }
+    let before = resident_kib();
+    let long = "x".repeat(30_000) + "\n";
+    for _ in 0..2_000 {
+        agent.journal.push(long.as_str());
+        thread::yield_now();
+    }
+    // Twice a batch for each (its lines, and what is written of them), the journal, and some room: of a journal
+    // for each it would be 800 MiB.
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 200 * 2 * 64 + 4 * 1024 + 32 * 1024, "{grown} KiB");
+    assert_eq!(agent.server.clients(), mute.len());
+}
+
 #[test]
 fn there_are_so_many_places_and_the_mute_lose_theirs() {
     let agent = agent(Limits { lines: 100, bytes: 1 << 20 }, 2, Duration::from_millis(200));
@@ -213,7 +248,7 @@ fn follow_two(name: &Path) -> Vec<&'static str> {
                 let journal = Arc::new(Journal::new(Limits::default()));
                 let server = Arc::new(Server::new(Arc::clone(&journal), 4, hello));
                 // Replaces the socket that the one before left.
-                let listener = Listener::bind(&endpoint).await.unwrap();
+                let listener = Listener::bind(&endpoint, None).await.unwrap();
                 ready.send(()).unwrap();
                 let accepting = tokio::spawn(Arc::clone(&server).accept(listener));
                 while server.clients() == 0 {
@@ -234,7 +269,8 @@ fn follow_two(name: &Path) -> Vec<&'static str> {
     let mut first = Some(serve(1));
     let mut heard_all = Vec::new();
     let (mut byes, mut apart) = (0, false);
-    client::follow(&Endpoint::Unix(path.clone()), |heard| {
+    let target = Target { endpoint: Endpoint::Unix(path.clone()), trust: None };
+    client::follow(&target, |heard| {
         match heard {
             Heard::Message(message) => heard_all.push(match *message {
                 Message::Hello(_) => "hello",
@@ -256,4 +292,68 @@ fn follow_two(name: &Path) -> Vec<&'static str> {
         if byes == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     heard_all
+}
+
+/// A file with this text.
+fn file(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// What a reader hears until it is told the end, or why it cannot hear anything.
+fn hear(target: &Target) -> Result<Vec<Message>, String> {
+    let mut messages = Vec::new();
+    let mut failed = None;
+    client::follow(target, |heard| match heard {
+        Heard::Message(message) => {
+            let over = matches!(*message, Message::Bye { .. });
+            messages.push(*message);
+            if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+        Heard::Apart(why) => {
+            failed = Some(why);
+            ControlFlow::Break(())
+        }
+        _ => ControlFlow::Continue(()),
+    });
+    failed.map_or(Ok(messages), Err)
+}
+
+#[test]
+fn by_tls_only_who_knows_the_token_is_told_anything() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name);
+    let [certificate, key, stranger] = ["agent.pem", "agent.key.pem", "stranger.pem"].map(made);
+    let token = file(dir.path(), "token", "0123456789abcdef0123456789abcdef\n");
+    let wrong = file(dir.path(), "wrong", "0123456789abcdef0123456789abcdeF\n");
+
+    let journal = Arc::new(Journal::new(Limits::default()));
+    let server = Arc::new(Server::new(Arc::clone(&journal), 1, hello));
+    let guard = Guard::load(&certificate, &key, &token).unwrap();
+    let port = accept(&server, "tls:127.0.0.1:0".parse().unwrap(), Some(guard)).unwrap();
+    journal.push(line(1));
+    journal.push(Message::Bye { reason: "over".to_owned() }.line().unwrap());
+    journal.end();
+    // They neither take a place nor learn anything: one that is mute, one that speaks no TLS.
+    let _mute = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut rude = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    rude.write_all(&[0x1b; 4096]).unwrap();
+    let mut answer = Vec::new();
+    let _ = rude.read_to_end(&mut answer);
+    assert!(!answer.windows(8).any(|part| part == b"blackout"), "{answer:?}");
+
+    let target = |trusted: Option<(&Path, &Path)>| Target {
+        endpoint: format!("tls:127.0.0.1:{port}").parse().unwrap(),
+        trust: trusted.map(|(certificate, token)| Trust::load(certificate, token).unwrap()),
+    };
+    let messages = hear(&target(Some((&certificate, &token)))).unwrap();
+    assert_eq!((&messages[0], numbers(&messages)), (&hello(), (vec![1], 0)));
+    assert_eq!(hear(&target(Some((&certificate, &wrong)))).unwrap_err(), "the token is wrong");
+    let error = hear(&target(Some((&stranger, &token)))).unwrap_err();
+    assert!(error.contains("certificate"), "{error}");
+    assert!(hear(&target(None)).unwrap_err().contains("--tls-ca"));
+    // Without TLS there is no stream at all.
+    let plain = Target { endpoint: format!("tcp:127.0.0.1:{port}").parse().unwrap(), trust: None };
+    assert!(hear(&plain).is_err());
 }

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod compare;
+mod connect;
 pub mod dump;
 mod output;
 pub mod report;

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use profiler::live::{self, ServeOptions, endpoint::Endpoint};
+use anyhow::{Context, Result, bail};
+use profiler::live::{self, ServeOptions, endpoint::Endpoint, tls::Guard};
 
 /// Where an agent listens, and a reader looks for it.
 pub const DEFAULT_ENDPOINT: &str = "unix:/run/blackout.sock";
@@ -17,9 +17,18 @@ pub const DEFAULT_ENDPOINT: &str = "unix:/run/blackout.sock";
 #[command(verbatim_doc_comment)]
 pub struct Args {
     /// Where to listen: unix:PATH (for its owner alone), tcp:localhost:PORT (for every user of this machine),
-    /// or vsock:any:PORT. May be given more than once
+    /// vsock:any:PORT, or tls:ADDRESS:PORT (for who has the token). May be given more than once
     #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT)]
     listen: Vec<Endpoint>,
+    /// For tls: certificate in PEM form, for the name that readers connect to
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "token_file"])]
+    tls_cert: Option<PathBuf>,
+    /// For tls: its private key in PEM form
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// For tls: file with the token that readers must know, a word of at least 16 characters
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    token_file: Option<PathBuf>,
     /// Clients at once
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_clients: u32,
@@ -32,7 +41,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let max_clients = usize::try_from(args.max_clients).context("--max-clients")?;
     let (state_dir, listen) = (args.state.clone(), args.listen.clone());
-    let options = ServeOptions { state_dir, listen, max_clients };
+    let guard = match (&args.tls_cert, &args.tls_key, &args.token_file) {
+        (Some(certificate), Some(key), Some(token)) => Some(Guard::load(certificate, key, token)?),
+        _ => None,
+    };
+    let is_tls = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Tls { .. });
+    if let (Some(endpoint), None) = (listen.iter().find(|endpoint| is_tls(endpoint)), &guard) {
+        bail!("{endpoint} needs --tls-cert, --tls-key and --token-file");
+    }
+    let options = ServeOptions { state_dir, listen, guard, max_clients };
     Ok(live::serve(&options, || {
         for endpoint in &options.listen {
             eprintln!("blackout: listening on {endpoint}");

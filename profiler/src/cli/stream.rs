@@ -10,15 +10,14 @@ use std::{
 use anyhow::{Context, Result};
 use profiler::{
     live::{
-        client::{self, Heard},
-        endpoint::Endpoint,
+        client::{self, Heard, Target},
         message::Message,
         replay::{self, Timed},
     },
     recording::reader,
 };
 
-use super::serve::DEFAULT_ENDPOINT;
+use super::connect::Connect;
 
 /// Arguments of `blackout stream`.
 ///
@@ -28,9 +27,8 @@ use super::serve::DEFAULT_ENDPOINT;
 pub struct Args {
     /// Print the stream of this recording, or of this recorded stream, instead
     file: Option<PathBuf>,
-    /// Agent to follow: unix:PATH, tcp:ADDRESS:PORT, vsock:CID:PORT
-    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT, conflicts_with = "file")]
-    connect: Endpoint,
+    #[command(flatten)]
+    agent: Connect,
     /// Write the lines here instead of to standard output
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -51,16 +49,16 @@ pub fn run(args: &Args, stdout: &mut impl Write) -> Result<()> {
             let messages = load(path)?;
             messages.iter().try_for_each(|timed| write(out, &timed.message))
         }
-        None => follow(&args.connect, out, args.record.is_some()),
+        None => follow(&args.agent.target()?, out, args.record.is_some()),
     }
 }
 
-fn follow(endpoint: &Endpoint, out: &mut dyn Write, to_file: bool) -> Result<()> {
+fn follow(target: &Target, out: &mut dyn Write, to_file: bool) -> Result<()> {
     let progress = to_file && std::io::stderr().is_terminal();
     let (mut result, mut reported, mut count) = (Ok(()), false, 0_u64);
-    client::follow(endpoint, |heard| {
+    client::follow(target, |heard| {
         match heard {
-            Heard::Connected => eprintln!("blackout: connected to {endpoint}"),
+            Heard::Connected => eprintln!("blackout: connected to {}", target.endpoint),
             Heard::Apart(why) => eprintln!("blackout: {why}; trying again"),
             Heard::Malformed(lines) => eprintln!("blackout: {lines} lines are no messages"),
             Heard::Message(message) => {

@@ -8,13 +8,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use profiler::{
-    live::{decode, endpoint::Endpoint},
+    live::decode,
     recording::reader,
     report::{self, Report},
     tui::{self, Source, theme::Theme},
 };
 
-use super::{serve::DEFAULT_ENDPOINT, stream};
+use super::{connect::Connect, stream};
 
 /// Arguments of `blackout tui`.
 ///
@@ -25,9 +25,8 @@ use super::{serve::DEFAULT_ENDPOINT, stream};
 pub struct Args {
     /// A recording, or a recorded stream
     file: Option<PathBuf>,
-    /// Agent to follow: unix:PATH, tcp:ADDRESS:PORT, vsock:CID:PORT
-    #[arg(long, value_name = "ENDPOINT", default_value = DEFAULT_ENDPOINT, conflicts_with = "file")]
-    connect: Endpoint,
+    #[command(flatten)]
+    agent: Connect,
     /// What to expect, and to compare with: a recording, or a report as JSON
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
@@ -43,7 +42,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let source = match &args.file {
         Some(path) => Source::Messages(stream::load(path)?),
-        None => Source::Agent(args.connect.clone()),
+        None => Source::Agent(args.agent.target()?),
     };
     let baseline = args.baseline.as_deref().map(baseline).transpose()?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());

@@ -9,12 +9,21 @@ use std::{
     time::Duration,
 };
 
-use super::{decode::Decoder, endpoint::Endpoint, message::Message, vsock};
+use super::{decode::Decoder, endpoint::Endpoint, message::Message, tls::Trust, vsock};
 
 /// Pause before the next try.
 const RETRY: Duration = Duration::from_millis(300);
 /// A connection to a kernel that is gone says nothing, and never breaks. Agents are not silent this long.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// Whom a reader follows.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// What a `tls:` endpoint needs.
+    pub trust: Option<Trust>,
+}
 
 /// What a reader hears.
 #[derive(Debug)]
@@ -30,15 +39,15 @@ pub enum Heard {
 }
 
 /// Follows an agent, and the one that comes after it, until `each` breaks off.
-pub fn follow(endpoint: &Endpoint, mut each: impl FnMut(Heard) -> ControlFlow<()>) {
+pub fn follow(target: &Target, mut each: impl FnMut(Heard) -> ControlFlow<()>) {
     let mut apart = String::new();
     loop {
-        let why = match connect(endpoint) {
+        let why = match connect(target) {
             Ok(stream) => match read(stream, &mut each) {
                 ControlFlow::Break(()) => return,
                 ControlFlow::Continue(why) => why,
             },
-            Err(error) => format!("cannot connect to {endpoint}: {error}"),
+            Err(error) => format!("cannot connect to {}: {error}", target.endpoint),
         };
         // The same failure again and again is one piece of news.
         if why != apart {
@@ -55,6 +64,7 @@ fn read(mut stream: Stream, each: &mut impl FnMut(Heard) -> ControlFlow<()>) -> 
     let mut decoder = Decoder::default();
     let mut buffer = vec![0; 64 * 1024];
     let mut malformed = 0;
+    let mut greeted = false;
     each(Heard::Connected)?;
     loop {
         let length = match stream.0.read(&mut buffer) {
@@ -67,6 +77,11 @@ fn read(mut stream: Stream, each: &mut impl FnMut(Heard) -> ControlFlow<()>) -> 
             Err(error) => return ControlFlow::Continue(format!("the connection broke: {error}")),
         };
         for message in decoder.feed(buffer.get(..length).unwrap_or_default()) {
+            match message {
+                Message::Bye { reason } if !greeted => return ControlFlow::Continue(reason),
+                Message::Hello(_) => greeted = true,
+                _ => {}
+            }
             each(Heard::Message(Box::new(message)))?;
         }
         if malformed != decoder.malformed() {
@@ -78,8 +93,8 @@ fn read(mut stream: Stream, each: &mut impl FnMut(Heard) -> ControlFlow<()>) -> 
 
 struct Stream(Box<dyn Read + Send>);
 
-fn connect(endpoint: &Endpoint) -> io::Result<Stream> {
-    Ok(Stream(match endpoint {
+fn connect(target: &Target) -> io::Result<Stream> {
+    Ok(Stream(match &target.endpoint {
         // A socket of this machine breaks when its other end goes; one that a virtual machine monitor
         // forwards stays, and so does what lies in it.
         Endpoint::Unix(path) => Box::new(UnixStream::connect(path)?),
@@ -87,6 +102,10 @@ fn connect(endpoint: &Endpoint) -> io::Result<Stream> {
             let stream = TcpStream::connect_timeout(address, SILENCE)?;
             stream.set_read_timeout(Some(SILENCE))?;
             Box::new(stream)
+        }
+        Endpoint::Tls { host, port } => {
+            let none = || io::Error::other("whom to trust is not said (--tls-ca, --token-file)");
+            Box::new(target.trust.as_ref().ok_or_else(none)?.connect(host, *port, SILENCE)?)
         }
         Endpoint::Vsock { cid, port } => {
             let stream = vsock::connect(*cid, *port)?;

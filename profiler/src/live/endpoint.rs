@@ -16,6 +16,13 @@ pub enum Endpoint {
     Unix(PathBuf),
     /// `tcp:ADDRESS:PORT`; the address may be `localhost`.
     Tcp(SocketAddr),
+    /// `tls:HOST:PORT`: TCP that asks for a certificate and a token.
+    Tls {
+        /// Name or address; the certificate must be for it.
+        host: String,
+        /// Port.
+        port: u16,
+    },
     /// `vsock:CID:PORT`; to listen, `vsock:any:PORT`.
     Vsock {
         /// Context id; `u32::MAX` is any.
@@ -27,14 +34,14 @@ pub enum Endpoint {
 
 /// Text that is no endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{0}` is none of unix:PATH, tcp:ADDRESS:PORT, vsock:CID:PORT")]
+#[error("`{0}` is none of unix:PATH, tcp:ADDRESS:PORT, tls:HOST:PORT, vsock:CID:PORT")]
 pub struct EndpointError(String);
 
 /// Where a stream must not be offered.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{0} can be reached from other machines, and a stream is neither encrypted nor asks who reads it: \
-     listen on unix:PATH or tcp:localhost:PORT, and forward that (ssh -L)"
+    "{0} can be reached from other machines, and this stream is neither encrypted nor asks who reads it: \
+     listen on tls:HOST:PORT, or on unix:PATH or tcp:localhost:PORT and forward that (ssh -L)"
 )]
 pub struct Exposed(Endpoint);
 
@@ -68,6 +75,13 @@ impl FromStr for Endpoint {
                 };
                 address.map(Self::Tcp).ok_or_else(error)
             }
+            "tls" => {
+                let (host, port) = rest.rsplit_once(':').ok_or_else(error)?;
+                let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+                let is_plain = !bare.is_empty() && (bare.len() < host.len() || !bare.contains(':'));
+                let port = port.parse().ok().filter(|_| is_plain).ok_or_else(error)?;
+                Ok(Self::Tls { host: bare.to_owned(), port })
+            }
             "vsock" => {
                 let (cid, port) = rest.split_once(':').ok_or_else(error)?;
                 let cid = if cid == "any" { Some(u32::MAX) } else { cid.parse().ok() };
@@ -84,6 +98,8 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::Tls { host, port } if host.contains(':') => write!(f, "tls:[{host}]:{port}"),
+            Self::Tls { host, port } => write!(f, "tls:{host}:{port}"),
             Self::Vsock { cid: u32::MAX, port } => write!(f, "vsock:any:{port}"),
             Self::Vsock { cid, port } => write!(f, "vsock:{cid}:{port}"),
         }
@@ -96,15 +112,32 @@ mod tests {
 
     #[test]
     fn endpoints_read_back() {
-        for text in
-            ["unix:/run/blackout.sock", "tcp:127.0.0.1:7171", "tcp:[::1]:9", "vsock:2:7171", "vsock:any:1"]
-        {
+        for text in [
+            "unix:/run/blackout.sock",
+            "tcp:127.0.0.1:7171",
+            "tcp:[::1]:9",
+            "tls:host.example:7171",
+            "tls:[2001:db8::1]:7171",
+            "vsock:2:7171",
+            "vsock:any:1",
+        ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
         assert_eq!("tcp:localhost:80".parse::<Endpoint>().unwrap().to_string(), "tcp:127.0.0.1:80");
-        for text in
-            ["", "unix:", "unix", "/run/x", "tcp:7171", "tcp:host:1", "vsock:1", "vsock:x:1", "tcp::1"]
-        {
+        for text in [
+            "",
+            "unix:",
+            "unix",
+            "/run/x",
+            "tcp:7171",
+            "tcp:host:1",
+            "tcp::1",
+            "tls:host",
+            "tls::1",
+            "tls:::1:1",
+            "vsock:1",
+            "vsock:x:1",
+        ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
         }
     }
@@ -115,7 +148,7 @@ mod tests {
         for text in ["tcp:0.0.0.0:1", "tcp:192.0.2.1:1", "tcp:[::]:1"] {
             assert!(check(text).unwrap_err().to_string().contains("ssh -L"), "{text}");
         }
-        for text in ["tcp:127.0.0.1:1", "tcp:[::1]:1", "unix:/x", "vsock:any:1"] {
+        for text in ["tcp:127.0.0.1:1", "tcp:[::1]:1", "unix:/x", "vsock:any:1", "tls:0.0.0.0:1"] {
             assert_eq!(check(text), Ok(()), "{text}");
         }
     }

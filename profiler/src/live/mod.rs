@@ -4,7 +4,8 @@
 //! message   the lines of a stream (`blackout.stream/1`), and what they are made of
 //! boot_log  kernel log -> milestones of the boot that nobody could watch
 //! journal   the bounded log of lines that all clients read, each at its own pace
-//! endpoint  where a stream is: a Unix socket, TCP, vsock
+//! endpoint  where a stream is: a Unix socket, TCP, TLS, vsock
+//! tls       what an endpoint that other machines reach asks for: certificate and token
 //! server    the clients of an agent (tokio)
 //! source    a trace instance of its own, and the kernel log (the only I/O on the kernel)
 //! telling   the agent's own work: source -> messages -> journal (tally counts, shorten fits a report in a line)
@@ -28,6 +29,7 @@ mod source;
 pub mod state;
 pub mod tally;
 mod telling;
+pub mod tls;
 mod vsock;
 
 pub use serve::{ServeError, ServeOptions, serve};

@@ -1,6 +1,6 @@
 //! A live update seen again: a recording, or a recorded stream, as messages with their time.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::time::Duration;
 
 use super::{
     decode::Decoder,
@@ -215,11 +215,6 @@ impl Playback {
             self.next += 1;
         }
     }
-}
-
-/// Calls `each` with every message until it breaks off.
-pub fn each(messages: Vec<Timed>, mut each: impl FnMut(Message) -> ControlFlow<()>) {
-    let _ = messages.into_iter().try_for_each(|timed| each(timed.message));
 }
 
 #[cfg(test)]

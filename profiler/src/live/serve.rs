@@ -20,6 +20,7 @@ use super::{
     message::{Hello, Message, SCHEMA},
     server::{Listener, Server},
     telling::Telling,
+    tls::Guard,
 };
 use crate::{
     agent::{AgentError, anchors::nanoseconds, identity, state, ticks::ticks},
@@ -36,6 +37,8 @@ pub struct ServeOptions {
     pub state_dir: PathBuf,
     /// Where to listen.
     pub listen: Vec<Endpoint>,
+    /// What `tls:` endpoints need.
+    pub guard: Option<Guard>,
     /// Clients at once.
     pub max_clients: usize,
 }
@@ -133,7 +136,7 @@ async fn run(
     let _ = begin.await;
     for endpoint in &options.listen {
         let failed = |source| ServeError::Listen { endpoint: endpoint.clone(), source };
-        let listener = Listener::bind(endpoint).await.map_err(failed)?;
+        let listener = Listener::bind(endpoint, options.guard.as_ref()).await.map_err(failed)?;
         tokio::spawn(Arc::clone(&server).accept(listener));
     }
     listening();

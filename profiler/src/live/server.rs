@@ -1,11 +1,11 @@
 //! The clients of an agent. They get lines and say nothing: what they send is never read, so it costs
-//! nothing but their own socket's buffer.
+//! nothing but their own socket's buffer. Those who come by TLS have said their token before (`tls`).
 
 use std::{fs, io, os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, TcpStream, UnixListener},
     sync::Semaphore,
     time::timeout,
 };
@@ -14,19 +14,25 @@ use super::{
     endpoint::Endpoint,
     journal::{Cursor, Journal},
     message::{LossPlace, Message},
+    tls::Guard,
     vsock,
 };
 
 /// A client that takes nothing for this long has its place given to another.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
-/// Lines written at once.
-const BATCH_LINES: usize = 256;
+/// Bytes of lines written at once: what a client that does not read can hold on to, beside one long line
+/// that all share.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Strangers at the door of a TLS endpoint at once; more are turned away, so that they take no client's place.
+const STRANGERS: usize = 16;
 
 /// What all clients share.
 pub struct Server {
     journal: Arc<Journal>,
     hello: Box<dyn Fn() -> Message + Send + Sync>,
     places: Semaphore,
+    door: Arc<Semaphore>,
     max_clients: usize,
     write_timeout: Duration,
 }
@@ -38,6 +44,8 @@ pub enum Listener {
     Unix(UnixListener),
     /// `tcp:`
     Tcp(TcpListener),
+    /// `tls:`
+    Tls(TcpListener, Guard),
     /// `vsock:`
     Vsock(vsock::Listener),
 }
@@ -47,12 +55,25 @@ impl Listener {
     /// nobody listens on any more is replaced.
     ///
     /// # Errors
-    /// The system's.
-    pub async fn bind(endpoint: &Endpoint) -> io::Result<Self> {
+    /// The system's, and for TLS without `guard`.
+    pub async fn bind(endpoint: &Endpoint, guard: Option<&Guard>) -> io::Result<Self> {
         match endpoint {
             Endpoint::Unix(path) => unix(path).map(Self::Unix),
             Endpoint::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Endpoint::Tls { host, port } => {
+                let guard = guard.ok_or_else(|| io::Error::other("there is no certificate and no token"))?;
+                let listener = TcpListener::bind((host.as_str(), *port)).await?;
+                Ok(Self::Tls(listener, guard.clone()))
+            }
             Endpoint::Vsock { cid, port } => vsock::Listener::bind(*cid, *port).map(Self::Vsock),
+        }
+    }
+
+    /// Port that was found, if 0 was asked for.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => Some(listener.local_addr().ok()?.port()),
+            Self::Unix(_) | Self::Vsock(_) => None,
         }
     }
 }
@@ -80,6 +101,7 @@ impl Server {
             journal,
             hello: Box::new(hello),
             places: Semaphore::new(max_clients),
+            door: Arc::new(Semaphore::new(STRANGERS)),
             max_clients,
             write_timeout: WRITE_TIMEOUT,
         }
@@ -104,6 +126,9 @@ impl Server {
             let accepted = match &listener {
                 Listener::Unix(listener) => listener.accept().await.map(|(client, _)| self.spawn(client)),
                 Listener::Tcp(listener) => listener.accept().await.map(|(client, _)| self.spawn(client)),
+                Listener::Tls(listener, guard) => {
+                    listener.accept().await.map(|(stranger, _)| self.admit(stranger, guard))
+                }
                 Listener::Vsock(listener) => listener.accept().await.map(|client| self.spawn(client)),
             };
             match accepted {
@@ -123,6 +148,18 @@ impl Server {
         });
     }
 
+    fn admit(self: &Arc<Self>, stranger: TcpStream, guard: &Guard) {
+        let Ok(place) = Arc::clone(&self.door).try_acquire_owned() else { return };
+        let (server, guard) = (Arc::clone(self), guard.clone());
+        tokio::spawn(async move {
+            // Who is not let in has been told why, if it understands us at all.
+            if let Ok(client) = guard.admit(stranger).await {
+                drop(place);
+                let _ = server.client(client).await;
+            }
+        });
+    }
+
     async fn client(&self, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
         let Ok(_place) = self.places.try_acquire() else {
             let reason = format!("all {} places are taken", self.max_clients);
@@ -134,10 +171,14 @@ impl Server {
         self.write(&mut client, &[Some("\n".to_owned()), (self.hello)().line()]).await?;
         loop {
             changed.mark_unchanged();
-            let batch = self.journal.read(&mut cursor, BATCH_LINES);
+            let batch = self.journal.read(&mut cursor, BATCH_BYTES);
             let loss = batch.lost.map(|count| Message::Loss { place: LossPlace::Client, count }.line());
             self.write(&mut client, loss.as_slice()).await?;
-            self.write_bytes(&mut client, batch.lines.concat().as_bytes()).await?;
+            match batch.lines.as_slice() {
+                // It may be a report: no copy of it for each client.
+                [line] => self.write_bytes(&mut client, line.as_bytes()).await?,
+                lines => self.write_bytes(&mut client, lines.concat().as_bytes()).await?,
+            }
             if batch.ended {
                 return client.shutdown().await;
             }
@@ -164,7 +205,8 @@ impl Server {
             }
             bytes = bytes.get(written..).unwrap_or_default();
         }
-        Ok(())
+        // TLS keeps back what makes no whole record.
+        timeout(self.write_timeout, client.flush()).await?
     }
 }
 

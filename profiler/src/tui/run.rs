@@ -20,8 +20,7 @@ use super::{
 };
 use crate::{
     live::{
-        client::{self, Heard},
-        endpoint::Endpoint,
+        client::{self, Heard, Target},
         message::{Counters, Message},
         replay::{Playback, Timed},
         state::{Clock, Half, State},
@@ -38,7 +37,7 @@ const LISTEN: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub enum Source {
     /// An agent.
-    Agent(Endpoint),
+    Agent(Target),
     /// A recording, or a recorded stream.
     Messages(Vec<Timed>),
 }
@@ -71,8 +70,8 @@ enum News {
 pub fn run(options: Options) -> io::Result<()> {
     let (sender, news) = mpsc::channel();
     let mut follower = match options.source {
-        Source::Agent(endpoint) => {
-            listen(endpoint, sender.clone());
+        Source::Agent(target) => {
+            listen(target, sender.clone());
             Follower::Live {
                 state: Box::default(),
                 began: Instant::now(),
@@ -269,9 +268,9 @@ fn take(event: &Event, ui: &mut Ui, follower: &mut Follower, picture: Option<&Re
     }
 }
 
-fn listen(endpoint: Endpoint, news: Sender<News>) {
+fn listen(target: Target, news: Sender<News>) {
     thread::spawn(move || {
-        client::follow(&endpoint, |heard| match news.send(News::Agent(heard)) {
+        client::follow(&target, |heard| match news.send(News::Agent(heard)) {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         });
