@@ -20,6 +20,9 @@ use profiler::{
 };
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 
+#[path = "rich/mod.rs"]
+mod rich;
+
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 
 fn bytes(name: &str) -> Vec<u8> {
@@ -77,6 +80,37 @@ fn every_view_at_every_size() {
             ui.take(Action::View(index));
             let shown = text(&frame(&playback, &link, &mut ui, size, false));
             insta::assert_snapshot!(format!("{name}-{}x{}", size.0, size.1), shown);
+        }
+    }
+}
+
+/// `plain`, ending with a report that says everything a report can say.
+fn rich() -> Playback {
+    let mut messages = replay::of_recording(&read(&bytes("plain")).unwrap()).unwrap();
+    for timed in &mut messages {
+        if let Message::Report { report, .. } = &mut timed.message {
+            **report = rich::rich();
+        }
+    }
+    Playback::new(messages)
+}
+
+#[test]
+fn guests_histograms_and_advice_at_every_size() {
+    let playback = rich();
+    let link = replay_link(&playback);
+    for (index, name) in [(0, "overview"), (1, "timeline"), (3, "hot")] {
+        for size in SIZES {
+            let mut ui = Ui::default();
+            ui.take(Action::View(index));
+            let mut shown = text(&frame(&playback, &link, &mut ui, size, false));
+            // What does not fit is one page further down.
+            if index == 0 && size.1 == 24 {
+                ui.take(Action::End(true));
+                shown += "\n\n";
+                shown += &text(&frame(&playback, &link, &mut ui, size, false));
+            }
+            insta::assert_snapshot!(format!("rich-{name}-{}x{}", size.0, size.1), shown);
         }
     }
 }

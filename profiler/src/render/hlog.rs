@@ -81,6 +81,27 @@ pub fn decode(hot: &Hot) -> Result<Histogram<u64>, Error> {
     Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|why| failed(&hot.probe, &why))
 }
 
+/// Counts by power of two of the value: (low end in ns, count), from the first that is not empty to the last.
+pub fn octaves(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    let mut octaves = [0u64; 64];
+    for value in histogram.iter_recorded() {
+        let octave = value.value_iterated_to().max(1).ilog2() as usize;
+        if let Some(count) = octaves.get_mut(octave) {
+            *count = count.saturating_add(value.count_at_value());
+        }
+    }
+    let first = octaves.iter().position(|count| *count > 0);
+    let last = octaves.iter().rposition(|count| *count > 0);
+    let (Some(first), Some(last)) = (first, last) else { return Vec::new() };
+    octaves
+        .iter()
+        .enumerate()
+        .take(last + 1)
+        .skip(first)
+        .map(|(octave, count)| (1 << octave, *count))
+        .collect()
+}
+
 /// A tag ends at a comma, a space or the end of the line.
 fn tag(phase: &str, name: &str) -> String {
     format!("{phase}/{name}").replace([',', ' ', '\r', '\n'], "_")
@@ -88,4 +109,21 @@ fn tag(phase: &str, name: &str) -> String {
 
 fn failed(of: &str, why: &impl ToString) -> Error {
     Error::Histogram { of: of.to_owned(), why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_is_in_its_octave() {
+        let mut histogram = Histogram::<u64>::new(3).unwrap();
+        for value in [0, 1, 2, 3, 1_000, 1_000_000] {
+            histogram.record(value).unwrap();
+        }
+        let octaves = octaves(&histogram);
+        assert_eq!(octaves.iter().map(|(_, count)| count).sum::<u64>(), 6);
+        assert_eq!((octaves[0], octaves[1]), ((1, 2), (2, 2)));
+        assert_eq!(octaves.last(), Some(&(524_288, 1)));
+    }
 }

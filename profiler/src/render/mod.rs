@@ -8,7 +8,7 @@ mod clean;
 mod csv;
 mod display;
 mod folded;
-mod hlog;
+pub mod hlog;
 mod html;
 mod junit;
 mod lanes;

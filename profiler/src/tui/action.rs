@@ -107,7 +107,7 @@ pub fn action(key: KeyEvent, typing: bool) -> Option<Action> {
 /// Every key, for the help.
 pub const KEYS: [(&str, &str); 15] = [
     ("1-6  Tab", "views"),
-    ("j k  Up Down", "row"),
+    ("j k  Up Down", "row; hot paths: whose histogram"),
     ("PgUp PgDn  g G", "page, first and last row"),
     ("h l  Left Right", "timeline: earlier, later"),
     ("+ -  0", "timeline: closer, further, all of it"),

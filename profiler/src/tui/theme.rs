@@ -75,6 +75,11 @@ impl Theme {
         self.paint(Style::new().add_modifier(Modifier::DIM), 248)
     }
 
+    /// As it is, for what is on the chain that ended its phase.
+    pub fn critical(self, style: Style) -> Style {
+        style.add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
+    }
+
     /// Headings.
     pub fn head(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)

@@ -1,5 +1,7 @@
 //! Where the user looks.
 
+use std::ops::Range;
+
 use super::{action::Action, rows::Order};
 
 /// The views.
@@ -42,9 +44,11 @@ pub struct Ui {
     pub filter: String,
     /// Selected, or first shown, row of each view.
     rows: [usize; VIEWS.len()],
-    /// Rows that the view shows at once, and rows that it has: told by who draws it.
+    /// Rows that the view shows at once, and places that its row can have: told by who draws it.
     page: usize,
-    total: usize,
+    places: usize,
+    /// Rows that are shown, and how many there are; `None` where nothing scrolls.
+    in_sight: Option<(Range<usize>, usize)>,
     /// Order of the spans.
     pub order: Order,
     /// The other way round.
@@ -73,7 +77,8 @@ impl Default for Ui {
             filter: String::new(),
             rows: [0; VIEWS.len()],
             page: 1,
-            total: 0,
+            places: 0,
+            in_sight: None,
             order: Order::Own,
             reverse: false,
             by_cpu: false,
@@ -136,16 +141,30 @@ impl Ui {
     /// Tells how many rows there are, and how many of them are shown; gives the first to show so that the
     /// selected one is among them.
     pub fn fit(&mut self, total: usize, page: usize) -> usize {
-        (self.total, self.page) = (total, page.max(1));
+        (self.places, self.page) = (total, page.max(1));
         self.go(self.row());
-        self.row().saturating_sub(self.page.saturating_sub(1))
+        let first = self.row().saturating_sub(self.page.saturating_sub(1));
+        self.in_sight = Some((first..total.min(first + page), total));
+        first
     }
 
     /// Likewise for a text that scrolls: its row is the first that is shown.
     pub fn scroll(&mut self, total: usize, page: usize) -> usize {
-        (self.total, self.page) = (total.saturating_sub(page).saturating_add(1), page.max(1));
+        (self.places, self.page) = (total.saturating_sub(page).saturating_add(1), page.max(1));
         self.go(self.row());
+        self.in_sight = Some((self.row()..total.min(self.row() + page), total));
         self.row()
+    }
+
+    /// Nothing has been drawn of this frame yet.
+    pub fn begin(&mut self) {
+        self.in_sight = None;
+    }
+
+    /// Which rows are shown, if they are not all: "3-20 of 483".
+    pub fn place(&self) -> Option<String> {
+        let (shown, total) = self.in_sight.as_ref().filter(|(shown, total)| shown.len() < *total)?;
+        Some(format!("{}-{} of {total}", shown.start + 1, shown.end))
     }
 
     /// Part of the whole that the timeline shows, of which `window` is the window.
@@ -175,7 +194,7 @@ impl Ui {
     }
 
     fn go(&mut self, row: usize) {
-        let row = row.min(self.total.saturating_sub(1));
+        let row = row.min(self.places.saturating_sub(1));
         let index = self.index();
         if let Some(place) = self.rows.get_mut(index) {
             *place = row;
@@ -207,7 +226,8 @@ mod tests {
         assert_eq!(ui.row(), 2);
         ui.take(Action::NextView(false));
         assert_eq!((ui.fit(100, 10), ui.row()), (6, 15));
-        assert_eq!((ui.fit(4, 10), ui.row()), (0, 3));
+        assert_eq!(ui.place().as_deref(), Some("7-16 of 100"));
+        assert_eq!((ui.fit(4, 10), ui.row(), ui.place()), (0, 3, None));
     }
 
     proptest! {

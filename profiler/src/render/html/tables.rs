@@ -237,7 +237,7 @@ pub fn hot(report: &Report) -> String {
     let mut table = Table::new("Hot paths: counted, not drawn", &heads);
     for hot in &report.hot {
         let picture = match hlog::decode(hot) {
-            Ok(histogram) => histogram::svg(&histogram::octaves(&histogram)),
+            Ok(histogram) => histogram::svg(&hlog::octaves(&histogram)),
             Err(_) => "<small>histogram unreadable</small>".to_owned(),
         };
         let [total, min, p50, p99, max] = [hot.total_ns, hot.min_ns, hot.p50_ns, hot.p99_ns, hot.max_ns]

@@ -1,21 +1,36 @@
 //! Two live updates beside each other.
 
+use std::collections::BTreeMap;
+
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
     text::{Line, Span},
 };
 
-use super::{super::screen::Screen, super::theme::Theme, super::ui::Ui, bar, clip, nothing, put};
-use crate::report::{Report, text::duration};
+use super::{
+    super::rows, super::screen::Screen, super::theme::Theme, super::ui::Ui, bar, clip, nothing, put,
+};
+use crate::report::{Report, Vm, text::duration};
 
-/// One phase in both.
+/// One thing in both.
 struct Pair<'a> {
+    /// Of a phase; empty for what is none.
     id: &'a str,
-    title: &'a str,
+    title: String,
     before: Option<u64>,
     after: Option<u64>,
 }
+
+impl Pair<'_> {
+    /// By how much they differ; what only one of them has differs by all of it.
+    fn difference(&self) -> u64 {
+        self.before.unwrap_or(0).abs_diff(self.after.unwrap_or(0))
+    }
+}
+
+/// Spans that differ most, so many.
+const SPANS: usize = 20;
 
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     let (Some(report), Some(other)) = (screen.report, screen.baseline) else {
@@ -31,18 +46,26 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     let title_width = width.saturating_sub(2 + 13 + 13 + 14 + 9 + 12).clamp(14, 44);
     let bar_width = width.saturating_sub(2 + title_width + 13 + 13 + 14 + 9) / 2;
     let before = clip(screen.baseline_name, 12);
-    let head =
-        format!("  {:<title_width$}{before:>13}{:>13}{:>14}{:>9}", "phase", "this one", "difference", "");
-    put(buffer, area, 0, Line::from(Span::styled(head, theme.head())));
+    let head = |what: &str| {
+        format!("  {what:<title_width$}{before:>13}{:>13}{:>14}{:>9}", "this one", "difference", "")
+    };
+    put(buffer, area, 0, Line::from(Span::styled(head("phase"), theme.head())));
     let length = |report: &Report| report.window.as_ref().map(|window| window.duration_ns);
-    let mut pairs = vec![Pair { id: "", title: "WINDOW", before: length(other), after: length(report) }];
-    pairs.extend(phases(other, report));
-    let longest =
-        pairs.iter().skip(1).flat_map(|pair| [pair.before, pair.after]).flatten().max().unwrap_or(1);
+    let window = Pair { id: "", title: "WINDOW".to_owned(), before: length(other), after: length(report) };
+    let phases = phases(other, report);
+    let longest = phases.iter().flat_map(|pair| [pair.before, pair.after]).flatten().max().unwrap_or(1);
+    let line = |pair: &Pair| line(pair, title_width, bar_width, longest.max(1), theme);
+    let mut lines: Vec<Line> = [&window].into_iter().chain(&guests(other, report)).map(line).collect();
+    lines.extend(phases.iter().map(line));
+    // What one of them has not come to yet would differ by all of it.
+    if screen.state.report.is_some() {
+        lines.push(Line::from(Span::styled(head("own time of spans, most different first"), theme.head())));
+        lines.extend(spans(other, report).iter().map(line));
+    }
     let list = Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area };
-    let first = ui.scroll(pairs.len(), usize::from(list.height));
-    for (row, pair) in (0..list.height).zip(pairs.iter().skip(first)) {
-        let line = line(pair, title_width, bar_width, longest.max(1), theme);
+    let shown = usize::from(list.height);
+    let first = ui.scroll(lines.len(), shown);
+    for (row, line) in (0..).zip(lines.into_iter().skip(first).take(shown)) {
         put(buffer, list, row, line);
     }
 }
@@ -69,7 +92,7 @@ fn line<'a>(pair: &Pair, title_width: usize, bar_width: usize, longest: u64, the
         Span::styled(format!("{letter} "), theme.phase(pair.id)),
         Span::raw(format!(
             "{:<title_width$}{:>13}{:>13}",
-            clip(pair.title, title_width),
+            clip(&pair.title, title_width),
             known(pair.before),
             known(pair.after)
         )),
@@ -93,7 +116,7 @@ fn phases<'a>(before: &'a Report, after: &'a Report) -> Vec<Pair<'a>> {
     for phase in &after.phases {
         if !pairs.iter().any(|pair| pair.id == phase.id) {
             let (before, after) = (sum(before, &phase.id), sum(after, &phase.id));
-            pairs.push(Pair { id: &phase.id, title: &phase.title, before, after });
+            pairs.push(Pair { id: &phase.id, title: phase.title.clone(), before, after });
         }
     }
     let mut place = 0;
@@ -101,12 +124,45 @@ fn phases<'a>(before: &'a Report, after: &'a Report) -> Vec<Pair<'a>> {
         match pairs.iter().position(|pair| pair.id == phase.id) {
             Some(at) => place = at + 1,
             None => {
-                let only =
-                    Pair { id: &phase.id, title: &phase.title, before: sum(before, &phase.id), after: None };
+                let (title, sum) = (phase.title.clone(), sum(before, &phase.id));
+                let only = Pair { id: &phase.id, title, before: sum, after: None };
                 pairs.insert(place, only);
                 place += 1;
             }
         }
     }
+    pairs
+}
+
+/// Windows of guests that both know, by name.
+fn guests(before: &Report, after: &Report) -> Vec<Pair<'static>> {
+    let of = |report: &Report, name: &str| report.vms.iter().find(|vm| vm.name == name)?.blackout_ns;
+    let pair = |vm: &Vm| {
+        let (before, after) = (of(before, &vm.name), vm.blackout_ns);
+        Pair { id: "", title: format!("guest {}", vm.name), before, after }
+    };
+    after.vms.iter().map(pair).filter(|pair| pair.before.is_some() && pair.after.is_some()).collect()
+}
+
+/// Spans of the window whose own time differs most, by phase and name.
+fn spans<'a>(before: &'a Report, after: &'a Report) -> Vec<Pair<'a>> {
+    let mut sums: BTreeMap<(&str, &str), [Option<u64>; 2]> = BTreeMap::new();
+    for (side, report) in [before, after].into_iter().enumerate() {
+        for row in rows::all(report).iter().filter(|row| !row.phase.is_empty()) {
+            let sums = sums.entry((row.phase, &row.span.name)).or_default();
+            if let (Some(sum), Some(own)) = (sums.get_mut(side), row.span.self_ns) {
+                *sum = Some(sum.unwrap_or(0).saturating_add(own));
+            }
+        }
+    }
+    let pair = |((id, name), [before, after]): ((&'a str, &str), [Option<u64>; 2])| Pair {
+        id,
+        title: name.to_owned(),
+        before,
+        after,
+    };
+    let mut pairs: Vec<Pair> = sums.into_iter().map(pair).filter(|pair| pair.difference() > 0).collect();
+    pairs.sort_by_key(|pair| std::cmp::Reverse(pair.difference()));
+    pairs.truncate(SPANS);
     pairs
 }

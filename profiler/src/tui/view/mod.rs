@@ -38,6 +38,7 @@ pub fn draw(frame: &mut Frame, screen: &Screen, ui: &mut Ui) {
     put(buffer, area, 0, title(screen));
     put(buffer, area, 1, clock(screen));
     put(buffer, area, 2, tabs(screen, ui));
+    ui.begin();
     let body = Rect { y: area.y + 3, height: area.height - 4, ..area };
     match ui.view {
         View::Overview => overview::draw(buffer, body, screen, ui),
@@ -46,6 +47,11 @@ pub fn draw(frame: &mut Frame, screen: &Screen, ui: &mut Ui) {
         View::Hot => hot::draw(buffer, body, screen, ui),
         View::Coverage => coverage::draw(buffer, body, screen, ui),
         View::Compare => compare::draw(buffer, body, screen, ui),
+    }
+    if let Some(place) = ui.place() {
+        let width = u16::try_from(place.len() + 1).unwrap_or(area.width).min(area.width);
+        let right = Rect { x: area.right() - width, width, ..area };
+        put(buffer, right, 2, Line::from(Span::styled(format!(" {place}"), screen.theme.dim())));
     }
     put(buffer, area, area.height - 1, status(screen, ui));
     if ui.help {
@@ -168,6 +174,14 @@ fn status<'a>(screen: &Screen<'a>, ui: &Ui) -> Line<'a> {
 /// Says why there is nothing to see.
 fn nothing(buffer: &mut Buffer, area: Rect, screen: &Screen, what: &str) {
     put(buffer, area, 1, Line::from(Span::styled(format!("  {what}"), screen.theme.dim())));
+}
+
+/// A span's name and whose it is.
+fn name(span: &crate::report::Span) -> String {
+    match span.subject.as_str() {
+        "" => span.name.clone(),
+        subject => format!("{} [{subject}]", span.name),
+    }
 }
 
 /// The first `width` characters, or fewer and dots.

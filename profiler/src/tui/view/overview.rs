@@ -163,6 +163,42 @@ fn table<'a>(report: &'a Report, screen: &Screen<'a>, width: usize) -> Vec<Line<
     for failure in &report.failures {
         lines.push(Line::from(Span::styled(format!("  {}", failure.message), theme.bad())));
     }
+    advice(report, theme, width, &mut lines);
+    for note in &report.notes {
+        lines.push(Line::from(Span::styled(format!("  note: {note}"), theme.dim())));
+    }
+    lines
+}
+
+/// What could be shorter: what was seen, and what to do about it.
+fn advice<'a>(report: &'a Report, theme: Theme, width: usize, lines: &mut Vec<Line<'a>>) {
+    if report.advice.is_empty() {
+        return;
+    }
+    lines.push(Line::from(Span::styled("  what could be shorter", theme.head())));
+    for advice in &report.advice {
+        let saving = format!("  {} {:>11} ", Theme::letter(&advice.phase), duration(advice.saving_ns));
+        let room = width.saturating_sub(saving.chars().count()).max(16);
+        for (index, part) in wrap(&advice.text, room).into_iter().enumerate() {
+            let begin = if index == 0 { saving.clone() } else { " ".repeat(saving.chars().count()) };
+            lines.push(Line::from(vec![Span::styled(begin, theme.phase(&advice.phase)), Span::raw(part)]));
+        }
+        for part in wrap(&advice.how, room) {
+            let text = " ".repeat(saving.chars().count()) + &part;
+            lines.push(Line::from(Span::styled(text, theme.dim())));
+        }
+    }
+}
+
+/// Words in lines of at most `width` characters; a longer word has a line of its own.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut().filter(|line| line.chars().count() + 1 + word.chars().count() <= width) {
+            Some(line) => *line += &format!(" {word}"),
+            None => lines.push(word.to_owned()),
+        }
+    }
     lines
 }
 

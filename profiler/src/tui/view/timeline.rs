@@ -7,8 +7,10 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{super::rows, super::screen::Screen, super::theme::Theme, super::ui::Ui, clip, nothing, put};
-use crate::report::{Report, text::duration};
+use super::{
+    super::rows, super::screen::Screen, super::theme::Theme, super::ui::Ui, clip, name, nothing, put,
+};
+use crate::report::{Report, Vm, text::duration};
 
 /// Cells of a lane's label.
 const LABEL: u16 = 18;
@@ -84,35 +86,79 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
         );
     }
 
-    let lanes = rows::lanes(report, &ui.filter, ui.by_cpu);
     let below = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
     let strip = Rect { y: below.y, height: below.height, ..strip };
-    let depth: usize = lanes.iter().map(|lane| lane.rows.len()).sum();
-    let scroll = ui.scroll(depth, usize::from(below.height));
-    let all =
-        lanes.iter().flat_map(|lane| lane.rows.iter().enumerate().map(move |(at, row)| (lane, at, row)));
-    for (row, (lane, at, spans)) in (0..below.height).zip(all.skip(scroll)) {
-        // Again at the top: a label that has scrolled away says nothing.
-        if at == 0 || row == 0 {
-            let text = clip(&lane.label, usize::from(label.saturating_sub(1)));
-            put(
-                buffer,
-                Rect { width: label, ..below },
-                row,
-                Line::from(Span::styled(text, screen.theme.kernel(lane.kernel))),
-            );
+    let mut rows = guests(report, screen.theme);
+    rows.extend(lanes(&rows::lanes(report, &ui.filter, ui.by_cpu), screen.theme));
+    let all = rows.len();
+    rows.retain(|row| {
+        row.blocks.iter().any(|block| scale.cells(block.start_ns, block.duration_ns).is_some())
+    });
+    let scroll = ui.scroll(rows.len(), usize::from(below.height));
+    let mut last = "";
+    for (place, row) in (0..below.height).zip(rows.iter().skip(scroll)) {
+        // Once for all rows of a lane; again at the top, where the first may have scrolled away.
+        if row.label != last {
+            let text = clip(&row.label, usize::from(label.saturating_sub(1)));
+            let text = Line::from(Span::styled(text, row.style));
+            put(buffer, Rect { width: label, ..below }, place, text);
+            last = &row.label;
         }
-        for span in spans {
-            let style =
-                if span.phase.is_empty() { screen.theme.dim() } else { screen.theme.phase(span.phase) };
-            let text = match span.span.subject.as_str() {
-                "" => span.span.name.clone(),
-                subject => format!("{} {subject}", span.span.name),
-            };
-            let place = (span.span.start_ns, span.span.duration_ns.unwrap_or(0));
-            block(buffer, strip, row, &scale, place, &text, style);
+        for span in &row.blocks {
+            block(buffer, strip, place, &scale, (span.start_ns, span.duration_ns), &span.text, span.style);
         }
     }
+    let shown = u16::try_from(rows.len()).unwrap_or(u16::MAX);
+    if rows.len() < all && shown < below.height {
+        let text = format!("{} rows have nothing here", all - rows.len());
+        put(buffer, below, shown, Line::from(Span::styled(text, screen.theme.dim())));
+    }
+}
+
+/// A row of the picture.
+struct Row {
+    label: String,
+    style: Style,
+    blocks: Vec<Block>,
+}
+
+/// Something in it.
+struct Block {
+    start_ns: i64,
+    duration_ns: u64,
+    text: String,
+    style: Style,
+}
+
+/// A row for each guest's window.
+fn guests(report: &Report, theme: Theme) -> Vec<Row> {
+    let row = |(index, vm): (usize, &Vm)| {
+        let (start_ns, duration_ns) = (vm.start_ns?, vm.blackout_ns?);
+        let style = theme.cycle(index);
+        let text = format!("dark for {}", duration(duration_ns));
+        let blocks = vec![Block { start_ns, duration_ns, text, style }];
+        Some(Row { label: format!("guest {}", vm.name), style, blocks })
+    };
+    report.vms.iter().enumerate().filter_map(row).collect()
+}
+
+fn lanes(lanes: &[rows::Lane], theme: Theme) -> Vec<Row> {
+    let block = |row: &rows::Row| {
+        let style = if row.phase.is_empty() { theme.dim() } else { theme.phase(row.phase) };
+        Block {
+            start_ns: row.span.start_ns,
+            duration_ns: row.span.duration_ns.unwrap_or(0),
+            text: name(row.span),
+            style: if row.span.critical { theme.critical(style) } else { style },
+        }
+    };
+    let rows = lanes.iter().flat_map(|lane| lane.rows.iter().map(move |spans| (lane, spans)));
+    rows.map(|(lane, spans)| Row {
+        label: lane.label.clone(),
+        style: theme.kernel(lane.kernel),
+        blocks: spans.iter().map(block).collect(),
+    })
+    .collect()
 }
 
 /// A span: its name between brackets if there is room, else as much as fits.
