@@ -61,6 +61,16 @@ pub const BROWSER: &[Need] = &[
 ];
 /// Browsers that speak Chromium's protocol.
 pub const BROWSERS: &[&str] = &["chromium-headless-shell", "chromium", "google-chrome", "chrome"];
+/// For reading exports with programs that are not ours.
+pub const READERS: &[Need] = &[
+    program("python3", "python3"),
+    file(&["/usr/lib/python3/dist-packages/ensurepip", "/usr/share/python-wheels"], "python3-venv"),
+    program("node", "nodejs"),
+    program("npm", "npm"),
+    file(&[FLAMEGRAPH], "libdevel-nytprof-perl"),
+];
+/// Brendan Gregg's flamegraph.pl, as Debian has it.
+pub const FLAMEGRAPH: &str = "/usr/share/perl5/Devel/NYTProf/flamegraph.pl";
 /// For tests in a terminal.
 pub const TERMINAL: &[Need] = &[program("tmux", "tmux")];
 /// For workloads that are shell scripts.

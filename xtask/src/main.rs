@@ -3,6 +3,7 @@
 
 mod digest;
 mod ebpf;
+mod exports;
 mod page;
 mod resample;
 mod schema;
@@ -40,6 +41,8 @@ enum Task {
     },
     /// Drive the HTML report in a headless Chromium
     Page,
+    /// Have exports read by the programs they are written for: Perfetto, DevTools, flamegraph.pl and others
+    Exports,
     /// Take the README's pictures again: of the terminal, and of the HTML report
     Pictures,
     /// Measure how often the gate of `blackout compare` is right, by comparing random draws of real runs
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Task::Schema { check: false } => schema::write(),
         Task::Schema { check: true } => schema::check(),
         Task::Page => page::check(),
+        Task::Exports => exports::check(),
         Task::Resample(draw) => resample::run(&draw),
         Task::Pictures => terminal::picture().and_then(|()| page::pictures()),
         Task::Test { full } => test::everything(full),

@@ -31,7 +31,7 @@ pub fn render(report: &Report) -> serde_json::Result<Vec<u8>> {
         ));
     }
     for slice in &trace.slices {
-        let event = json!({"ph": "X", "dur": micros(slice.duration_ns as f64)});
+        let event = json!({"ph": "X", "dur": length(slice.start_ns, slice.duration_ns)});
         events.push(merge(merge(thread(slice.track), event), common(slice)));
         if let Some(flow) = slice.flow {
             let phase = match flow {
@@ -80,6 +80,15 @@ fn common(slice: &Slice) -> Value {
 
 fn micros(ns: f64) -> f64 {
     ns / 1e3
+}
+
+/// Microseconds that, added to those of the start, make those of the end: viewers add them, and drop what
+/// then overlaps its neighbour by a rounding error.
+fn length(start_ns: i64, duration_ns: u64) -> f64 {
+    let (start, plain) = (micros(start_ns as f64), micros(duration_ns as f64));
+    let end = micros(start_ns.saturating_add_unsigned(duration_ns) as f64);
+    let near = [plain, plain.next_down(), plain.next_up()];
+    near.into_iter().find(|length| start + length == end).unwrap_or(plain.next_down().max(0.0))
 }
 
 fn merge(mut into: Value, from: Value) -> Value {
