@@ -131,6 +131,9 @@ pub struct LiveUpdate {
     /// Stream the live update to whoever connects to this Unix socket (it is made); starts when somebody does
     #[arg(long, value_name = "SOCKET", conflicts_with = "deterministic")]
     serve: Option<PathBuf>,
+    /// With --serve: so many clients more, inside the machine, that never read; every second one sends garbage
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "serve", value_parser = clap::value_parser!(u32).range(..=255))]
+    crowd: u32,
     /// Plant a fault: no-image, busy, freeze-fails, panic, hang, unpreserved, corrupted, no-flight-recorder,
     /// rejected-flight-recorder, device-busy; of the first guest: vmm-dies, missing-session, wrong-token,
     /// resized-memory, stuck-vcpu, paused-early, no-kvm
@@ -311,6 +314,7 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         append_incoming: append.trim().into(),
         fault: options.fault,
         serve: options.serve.is_some(),
+        crowd: options.crowd,
         deterministic: options.deterministic,
         ..Plan::new(workload)
     })

@@ -20,6 +20,9 @@ pub struct Plan {
     pub lab_driver: bool,
     /// Stream the live update out of the machine (`blackout serve`).
     pub serve: bool,
+    /// Clients beside that stream which never read, every second of them rude.
+    #[serde(default)]
+    pub crowd: u32,
     /// Nothing outside the machine may be seen by it: results leave through the mailbox, not a shared folder.
     pub deterministic: bool,
     /// Appended to the incoming kernel's command line.
@@ -44,6 +47,7 @@ impl Plan {
             trace_boot: false,
             lab_driver: false,
             serve: false,
+            crowd: 0,
             deterministic: false,
             append_incoming: String::new(),
             delays: Vec::new(),

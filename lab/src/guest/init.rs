@@ -109,7 +109,7 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
         run.reached(Stage::Loaded);
     }
     // It ends with this kernel.
-    let live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
+    let live = plan.serve.then(|| Live::start(BLACKOUT, STATE, plan.crowd)).transpose()?;
     live.iter().for_each(Live::ready);
     let _held = start_workload(run, plan)?;
     let mut fleet = Fleet::start(plan)?;
@@ -186,7 +186,7 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
     }
     let exchange = Exchange::of(plan);
     let share = std::thread::Builder::new().name("share".into()).spawn(move || exchange.open())?;
-    let live = plan.serve.then(|| Live::start(BLACKOUT, STATE)).transpose()?;
+    let live = plan.serve.then(|| Live::start(BLACKOUT, STATE, plan.crowd)).transpose()?;
     let mut run = Run::new(Side::Incoming, Stage::IncomingUp, plan);
     let restore: &[&str] = match plan.workload {
         Workload::Luo(_) => &["/init", RESTORE_COMMAND],

@@ -26,15 +26,16 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 pub struct Live(JoinHandle<Result<()>>);
 
 impl Live {
-    /// Starts both; they run beside whatever comes next. Init reaps the agent as it does all others.
+    /// Starts both; they run beside whatever comes next. Init reaps the agent as it does all others. `crowd` is
+    /// how many clients more there are, which never read.
     ///
     /// # Errors
     /// When either cannot be started.
-    pub fn start(blackout: &str, state: &str) -> Result<Self> {
+    pub fn start(blackout: &str, state: &str, crowd: u32) -> Result<Self> {
         let mut agent = Command::new(blackout);
         agent.args(["serve", "--state", state]).stdin(Stdio::null()).stdout(Stdio::null());
         agent.spawn().context("cannot start `blackout serve`")?;
-        let bridge = thread::Builder::new().name("bridge".into()).spawn(bridge)?;
+        let bridge = thread::Builder::new().name("bridge".into()).spawn(move || bridge(crowd))?;
         Ok(Self(bridge))
     }
 
@@ -54,9 +55,10 @@ impl Live {
 
 /// Copies from the agent to the port until the agent closes. A reader that is slow outside makes this a
 /// slow client of the agent, which knows what to do with those.
-fn bridge() -> Result<()> {
+fn bridge(crowd: u32) -> Result<()> {
     let mut port = port()?;
     let mut agent = connect()?;
+    let _crowd = (0..crowd).map(stranger).collect::<Result<Vec<_>>>()?;
     let mut buffer = vec![0; 16 * 1024];
     let mut ended = None;
     loop {
@@ -123,6 +125,16 @@ fn find_port() -> Result<File> {
 
 fn connect() -> Result<UnixStream> {
     patiently(|| UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}")))
+}
+
+/// A client that never reads; one with an odd number also sends what is no message, as much as is taken.
+fn stranger(number: u32) -> Result<UnixStream> {
+    let mut stranger = connect()?;
+    if number % 2 == 1 {
+        stranger.set_nonblocking(true).context("cannot send garbage")?;
+        while stranger.write(&[0x1b; 4096]).is_ok() {}
+    }
+    Ok(stranger)
 }
 
 /// Tries until it works; the last error if it never does.

@@ -2,7 +2,7 @@
 
 use crate::run::lab;
 use profiler::live::{
-    client::{self, Heard},
+    client::{self, Heard, Target},
     endpoint::Endpoint,
     message::{Message, Place},
     state::{Clock, State},
@@ -22,7 +22,8 @@ fn follow(endpoint: &Endpoint) -> Reader {
     let began = Instant::now();
     let mut reader = Reader { messages: Vec::new(), state: State::default() };
     let (mut connected, mut reported) = (false, false);
-    client::follow(endpoint, |heard| {
+    let target = Target { endpoint: endpoint.clone(), trust: None };
+    client::follow(&target, |heard| {
         match heard {
             Heard::Connected => connected = true,
             Heard::Apart(_) if connected => return ControlFlow::Break(()),
@@ -46,11 +47,22 @@ fn follow(endpoint: &Endpoint) -> Reader {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn a_reader_outside_follows_both_kernels_to_the_report() {
+    check_followed(&[]);
+}
+
+/// Of 200 clients more that never read, half of them rude, neither the agent nor the other reader notices anything.
+#[test]
+#[ignore = "boots a virtual machine"]
+fn full_a_crowd_that_never_reads_changes_nothing() {
+    check_followed(&["--crowd", "200"]);
+}
+
+fn check_followed(arguments: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("live.sock");
     let endpoint = Endpoint::Unix(socket.clone());
     let reader = thread::spawn(move || follow(&endpoint));
-    let run = lab(&["--serve", socket.to_str().unwrap(), "--json"]);
+    let run = lab(&[&["--serve", socket.to_str().unwrap(), "--json"], arguments].concat());
     assert_eq!(run.exit_code, 0, "{run}");
     run.check_complete();
     let reader = reader.join().unwrap();
