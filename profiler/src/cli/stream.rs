@@ -5,12 +5,14 @@ use std::{
     io::{IsTerminal, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
 use profiler::{
     live::{
         client::{self, Heard, Target},
+        decode,
         message::Message,
         replay::{self, Timed},
     },
@@ -88,7 +90,7 @@ fn write(out: &mut dyn Write, message: &Message) -> Result<()> {
     Ok(out.flush()?)
 }
 
-/// The messages of a recording, or of a recorded stream.
+/// The messages of a recording, or of a recorded stream; of a report, that it is there.
 pub fn load(path: &Path) -> Result<Vec<Timed>> {
     let name = path.display();
     let bytes = fs::read(path).with_context(|| format!("cannot read {name}"))?;
@@ -98,7 +100,10 @@ pub fn load(path: &Path) -> Result<Vec<Timed>> {
     }
     let (messages, malformed) = replay::of_stream(&bytes);
     if messages.is_empty() {
-        anyhow::bail!("{name} is neither a recording nor a recorded stream");
+        let report = decode::report(&bytes)
+            .with_context(|| format!("{name} is neither a recording, a recorded stream, nor a report"))?;
+        let message = Message::Report { report: Box::new(report), spans_left_out: 0 };
+        return Ok(vec![Timed { at: Duration::ZERO, message }]);
     }
     if malformed > 0 {
         eprintln!("blackout: {name}: {malformed} lines are no messages");

@@ -23,7 +23,7 @@ use super::{connect::Connect, stream};
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
-    /// A recording, or a recorded stream
+    /// A recording, a recorded stream, or a report as JSON
     file: Option<PathBuf>,
     #[command(flatten)]
     agent: Connect,

@@ -10,7 +10,7 @@ use ratatui::{
 use super::{
     super::rows, super::screen::Screen, super::theme::Theme, super::ui::Ui, clip, name, nothing, put,
 };
-use crate::report::{Report, Vm, text::duration};
+use crate::report::{Phase, Report, Vm, text::duration};
 
 /// Cells of a lane's label.
 const LABEL: u16 = 18;
@@ -39,16 +39,39 @@ impl Scale {
         ((ns as f64 - self.begin) / self.ns_per_cell).floor() as i64
     }
 
-    /// Cells of a span, at least one; `None` if it is not in sight.
-    fn cells(&self, start_ns: i64, duration_ns: u64) -> Option<(u16, u16)> {
+    /// Where a span is drawn, in at least one cell; `None` if it is not in sight.
+    fn block(
+        &self,
+        start_ns: i64,
+        duration_ns: u64,
+        style: Style,
+        text: impl FnOnce() -> String,
+    ) -> Option<Block> {
         let width = i64::from(self.width);
         let first = self.cell(start_ns);
         let last = self.cell(start_ns.saturating_add_unsigned(duration_ns)).max(first.saturating_add(1));
         if last <= 0 || first >= width {
             return None;
         }
-        Some((first.clamp(0, width) as u16, last.clamp(0, width) as u16))
+        let (from, to) = (first.clamp(0, width) as u16, last.clamp(0, width) as u16);
+        Some(Block { from, to, text: text(), style })
     }
+}
+
+/// Something in a row: its cells, its text, its looks.
+struct Block {
+    from: u16,
+    to: u16,
+    text: String,
+    style: Style,
+}
+
+/// A row of the picture: those of it that are in sight.
+struct Row {
+    lane: usize,
+    label: String,
+    style: Style,
+    blocks: Vec<Block>,
 }
 
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
@@ -73,40 +96,30 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     let strip = Rect { x: area.x + label, width, ..area };
     axis(buffer, area, strip, &scale, screen);
     put(buffer, area, 1, Line::from(Span::styled("phases", screen.theme.head())));
-    for phase in &report.phases {
-        let text = format!("{} {}", Theme::letter(&phase.id), phase.id);
-        block(
-            buffer,
-            strip,
-            1,
-            &scale,
-            (phase.start_ns, phase.duration_ns),
-            &text,
-            screen.theme.phase(&phase.id),
-        );
-    }
+    let phase = |phase: &Phase| {
+        let text = || format!("{} {}", Theme::letter(&phase.id), phase.id);
+        scale.block(phase.start_ns, phase.duration_ns, screen.theme.phase(&phase.id), text)
+    };
+    let phases: Vec<Block> = report.phases.iter().filter_map(phase).collect();
+    blocks(buffer, strip, 1, &phases);
 
     let below = Rect { y: area.y + 2, height: area.height.saturating_sub(2), ..area };
     let strip = Rect { y: below.y, height: below.height, ..strip };
-    let mut rows = guests(report, screen.theme);
-    rows.extend(lanes(&rows::lanes(report, &ui.filter, ui.by_cpu), screen.theme));
+    let mut rows = guests(report, &scale, screen.theme);
+    rows.extend(lanes(&rows::lanes(report, &ui.filter, ui.by_cpu), &scale, screen.theme));
     let all = rows.len();
-    rows.retain(|row| {
-        row.blocks.iter().any(|block| scale.cells(block.start_ns, block.duration_ns).is_some())
-    });
+    rows.retain(|row| !row.blocks.is_empty());
     let scroll = ui.scroll(rows.len(), usize::from(below.height));
-    let mut last = "";
+    let mut last = None;
     for (place, row) in (0..below.height).zip(rows.iter().skip(scroll)) {
         // Once for all rows of a lane; again at the top, where the first may have scrolled away.
-        if row.label != last {
+        if last != Some((row.lane, &row.label)) {
             let text = clip(&row.label, usize::from(label.saturating_sub(1)));
             let text = Line::from(Span::styled(text, row.style));
             put(buffer, Rect { width: label, ..below }, place, text);
-            last = &row.label;
+            last = Some((row.lane, &row.label));
         }
-        for span in &row.blocks {
-            block(buffer, strip, place, &scale, (span.start_ns, span.duration_ns), &span.text, span.style);
-        }
+        blocks(buffer, strip, place, &row.blocks);
     }
     let shown = u16::try_from(rows.len()).unwrap_or(u16::MAX);
     if rows.len() < all && shown < below.height {
@@ -115,71 +128,47 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     }
 }
 
-/// A row of the picture.
-struct Row {
-    label: String,
-    style: Style,
-    blocks: Vec<Block>,
-}
-
-/// Something in it.
-struct Block {
-    start_ns: i64,
-    duration_ns: u64,
-    text: String,
-    style: Style,
-}
-
 /// A row for each guest's window.
-fn guests(report: &Report, theme: Theme) -> Vec<Row> {
+fn guests(report: &Report, scale: &Scale, theme: Theme) -> Vec<Row> {
     let row = |(index, vm): (usize, &Vm)| {
-        let (start_ns, duration_ns) = (vm.start_ns?, vm.blackout_ns?);
-        let style = theme.cycle(index);
-        let text = format!("dark for {}", duration(duration_ns));
-        let blocks = vec![Block { start_ns, duration_ns, text, style }];
-        Some(Row { label: format!("guest {}", vm.name), style, blocks })
+        let (start_ns, duration_ns, style) = (vm.start_ns?, vm.blackout_ns?, theme.cycle(index));
+        let text = || format!("dark for {}", duration(duration_ns));
+        let blocks = scale.block(start_ns, duration_ns, style, text).into_iter().collect();
+        Some(Row { lane: index, label: format!("guest {}", vm.name), style, blocks })
     };
     report.vms.iter().enumerate().filter_map(row).collect()
 }
 
-fn lanes(lanes: &[rows::Lane], theme: Theme) -> Vec<Row> {
+fn lanes(lanes: &[rows::Lane], scale: &Scale, theme: Theme) -> Vec<Row> {
     let block = |row: &rows::Row| {
+        let span = row.span;
         let style = if row.phase.is_empty() { theme.dim() } else { theme.phase(row.phase) };
-        Block {
-            start_ns: row.span.start_ns,
-            duration_ns: row.span.duration_ns.unwrap_or(0),
-            text: name(row.span),
-            style: if row.span.critical { theme.critical(style) } else { style },
-        }
+        let style = if span.critical { theme.critical(style) } else { style };
+        scale.block(span.start_ns, span.duration_ns.unwrap_or(0), style, || name(span))
     };
-    let rows = lanes.iter().flat_map(|lane| lane.rows.iter().map(move |spans| (lane, spans)));
-    rows.map(|(lane, spans)| Row {
+    let rows = lanes.iter().enumerate();
+    let rows = rows.flat_map(|(at, lane)| lane.rows.iter().map(move |spans| (at, lane, spans)));
+    rows.map(|(at, lane, spans)| Row {
+        lane: at,
         label: lane.label.clone(),
         style: theme.kernel(lane.kernel),
-        blocks: spans.iter().map(block).collect(),
+        blocks: spans.iter().filter_map(block).collect(),
     })
     .collect()
 }
 
-/// A span: its name between brackets if there is room, else as much as fits.
-fn block(
-    buffer: &mut Buffer,
-    strip: Rect,
-    row: u16,
-    scale: &Scale,
-    place: (i64, u64),
-    text: &str,
-    style: Style,
-) {
-    let Some((from, to)) = scale.cells(place.0, place.1).filter(|_| row < strip.height) else { return };
-    let width = usize::from(to - from);
-    let text = match width {
-        0 => return,
-        1 => "|".to_owned(),
-        2 => "[]".to_owned(),
-        _ => format!("[{:-<1$}]", clip(text, width - 2), width - 2),
-    };
-    buffer.set_stringn(strip.x + from, strip.y + row, text, width, style);
+/// Draws blocks: the text of each between brackets if there is room, else as much as fits.
+fn blocks(buffer: &mut Buffer, strip: Rect, row: u16, blocks: &[Block]) {
+    for Block { from, to, text, style } in blocks.iter().filter(|_| row < strip.height) {
+        let width = usize::from(to - from);
+        let text = match width {
+            0 => continue,
+            1 => "|".to_owned(),
+            2 => "[]".to_owned(),
+            _ => format!("[{:-<1$}]", clip(text, width - 2), width - 2),
+        };
+        buffer.set_stringn(strip.x + from, strip.y + row, text, width, *style);
+    }
 }
 
 fn axis(buffer: &mut Buffer, area: Rect, strip: Rect, scale: &Scale, screen: &Screen) {
