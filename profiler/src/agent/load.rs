@@ -62,7 +62,7 @@ fn boot(
     Boot {
         filter: entered.flat_map(|probe| probe.symbols.clone()).collect(),
         // `bpf_trace` so that loading the eBPF programs need not switch it on: early it costs next to nothing.
-        events: ["initcall:*", "printk:console", "bpf_trace:bpf_trace_printk"]
+        events: ["printk:console", "bpf_trace:bpf_trace_printk"]
             .map(str::to_owned)
             .into_iter()
             .chain(wants(Way::BootEvent).flat_map(|probe| probe.symbols.clone()))

@@ -1,4 +1,4 @@
-//! Which probes exist and how a window is divided: two data files, checked when built.
+//! Which probes exist, how a window is divided, what both need of a kernel: data files, checked when built.
 
 use std::sync::LazyLock;
 
@@ -7,10 +7,12 @@ use serde::Deserialize;
 use crate::recording::Side;
 
 mod milestone;
+mod needs;
 pub mod path;
 mod subject;
 
 pub use milestone::Milestone;
+pub use needs::{Level, NEEDS, Need};
 pub use subject::{Found, Template};
 
 /// The catalogue that this build carries.
@@ -61,6 +63,9 @@ pub struct Probe {
     /// It returns a negative errno when it fails.
     #[serde(default)]
     pub errno: bool,
+    /// Which kernels have it, in words; empty for those that every kernel with LUO has.
+    #[serde(default)]
+    pub since: String,
     /// In the incoming kernel it is attached before the others: the restore comes to it soonest.
     #[serde(default)]
     pub urgent: bool,
