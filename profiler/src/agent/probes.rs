@@ -55,8 +55,20 @@ impl Probes {
     /// the restore can need it, and the rest by one such probe. The kernel's BTF is read after that: names
     /// come a little later than times.
     ///
+    /// A kernel without kprobes may still take one probe for many functions (`CONFIG_FPROBE`): there they
+    /// all come that way.
+    ///
     /// A probe that cannot be attached is an entry in the coverage, not an error.
     pub fn attach(side: Side) -> Result<(Self, Coverage), AgentError> {
+        let (probes, coverage) = Self::attach_for_now(side)?;
+        if side == Side::Outgoing {
+            probes.pin()?;
+        }
+        Ok((probes, coverage))
+    }
+
+    /// The same, but they end with the value in any case.
+    pub fn attach_for_now(side: Side) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
         let object = Object::prepare()?;
         // First of all: guests do not wait for us.
@@ -71,34 +83,31 @@ impl Probes {
         let mut probes = Self { object, oracle, links, symbols: Vec::new() };
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());
-        let single = |wanted: &Wanted| side == Side::Outgoing || wanted.probe.urgent;
+        let has_kprobes = singly.pmu.is_ok();
+        let single = |wanted: &Wanted| has_kprobes && (side == Side::Outgoing || wanted.probe.urgent);
         let (first, rest): (Vec<_>, Vec<_>) = functions.into_iter().partition(single);
         let mut missing = BTreeMap::new();
         // What needs no BTF is set before the first call can come.
         probes.name(first.iter().chain(&rest).chain(&handlers), None, &mut missing)?;
         let all = &mut coverage.probes;
         all.extend(first.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
-        all.extend(
-            probes.together(&singly, rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect()),
-        );
+        let found = rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
+        all.extend(probes.together(&singly, "together", found));
         let types = names::kernel_types();
         let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
         probes.name(first.iter().chain(&rest).chain(&handlers), btf.as_ref(), &mut missing)?;
         probes.resolve(all);
         let callbacks = probes.callbacks(&handlers, btf.as_ref());
         all.extend(match side {
-            Side::Outgoing => {
+            Side::Outgoing if has_kprobes => {
                 callbacks.into_iter().map(|(wanted, at)| probes.at_all(&singly, wanted, &at)).collect()
             }
-            Side::Incoming => probes.together(&singly, callbacks),
+            _ => probes.together(&singly, "callbacks", callbacks),
         });
         for state in all.iter_mut().filter(|state| state.error.is_none()) {
             state.error = missing.remove(&state.probe);
         }
         coverage.attached_tsc = ticks();
-        if side == Side::Outgoing {
-            probes.pin()?;
-        }
         Ok((probes, coverage))
     }
 
@@ -193,7 +202,7 @@ impl Probes {
     /// Gives the functions at all these places probes of their own.
     fn at_all(&mut self, singly: &Singly, wanted: &Wanted, places: &Places) -> ProbeState {
         let mut state = wanted.state("kprobe");
-        state.error = places.is_empty().then(|| io::Error::from_raw_os_error(libc::ENOENT).to_string());
+        state.error = places.is_empty().then(|| wanted.absent());
         for (address, symbol) in places {
             match singly.attach(&format!("{symbol}-{address:x}"), Place::Address(*address), wanted) {
                 Ok(links) => {
@@ -207,9 +216,9 @@ impl Probes {
         state
     }
 
-    /// Attaches many with one link for all entries and one for all returns; where the kernel refuses that,
-    /// one by one.
-    fn together(&mut self, singly: &Singly, wanted: Vec<(&Wanted, Places)>) -> Vec<ProbeState> {
+    /// Attaches many with one link for all entries and one for all returns, which go by `name`; where the
+    /// kernel refuses that, one by one.
+    fn together(&mut self, singly: &Singly, name: &str, wanted: Vec<(&Wanted, Places)>) -> Vec<ProbeState> {
         let targets = || {
             let each = |(wanted, places): &'_ (_, Places)| -> Vec<(&Wanted, u64)> {
                 places.iter().map(|(address, _)| (*wanted, *address)).collect()
@@ -224,12 +233,12 @@ impl Probes {
         let Ok(links) = links else {
             return wanted.iter().map(|(wanted, places)| self.at_all(singly, wanted, places)).collect();
         };
-        self.links.extend(links.into_iter().flatten().map(|link| ("together".to_owned(), link)));
+        let ends = ["entry", "return"].map(|end| format!("{name}-{end}"));
+        self.links.extend(ends.into_iter().zip(links).filter_map(|(name, link)| Some((name, link?))));
         let states = wanted.into_iter().map(|(wanted, places)| {
             let mut state = wanted.state("kprobe-multi");
             state.symbol = places.first().map(|(_, symbol)| symbol.clone());
-            let absent = || io::Error::from_raw_os_error(libc::ENOENT).to_string();
-            state.error = places.is_empty().then(absent);
+            state.error = places.is_empty().then(|| wanted.absent());
             self.symbols.extend(places);
             state
         });
@@ -279,6 +288,17 @@ impl Wanted {
         (returns || ways.contains(&Way::Enter)).then_some(Self { probe, returns })
     }
 
+    /// Why there is nothing to attach it to.
+    fn absent(&self) -> String {
+        let error = io::Error::from_raw_os_error(libc::ENOENT);
+        match self.probe.callback() {
+            Some(_) => {
+                format!("{error}: no other registered file handler, or no BTF and symbols to find them by")
+            }
+            None => error.to_string(),
+        }
+    }
+
     fn state(&self, method: &str) -> ProbeState {
         let (probe, method) = (self.probe.name.clone(), method.to_owned());
         ProbeState { probe, symbol: None, method, attached_tsc: None, error: None }
@@ -302,7 +322,9 @@ impl Singly {
     fn attach(&self, name: &str, place: Place, wanted: &Wanted) -> io::Result<Vec<(String, OwnedFd)>> {
         let pmu = match &self.pmu {
             Ok(pmu) => *pmu,
-            Err(error) => return Err(io::Error::other(format!("no kprobe events: {error}"))),
+            Err(error) => {
+                return Err(io::Error::other(format!("no kprobe events (CONFIG_KPROBE_EVENTS): {error}")));
+            }
         };
         let cookie = names::cookie(wanted.probe);
         let entry = sys::attach_kprobe(self.enter.as_fd(), place, End::Entry, pmu, cookie)?;

@@ -10,7 +10,7 @@ use profiler_common::vcpu;
 
 use super::{
     bpf::{
-        Object,
+        Object, Oracle,
         sys::{self, End, Kind, Place},
     },
     probes::kprobe_pmu,
@@ -63,8 +63,10 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
         take(probe, &format!("kvm:{event}"), "tracepoint", attached);
     }
     if side == Side::Outgoing {
-        let attached = ready.and_then(|()| flush(object));
-        take("vcpu-flush", &FLUSH_AT.to_string_lossy(), "kprobe", attached);
+        let pmu = kprobe_pmu().ok();
+        let method = if pmu.is_some() { "kprobe" } else { "kprobe-multi" };
+        let attached = ready.and_then(|()| flush(object, pmu));
+        take("vcpu-flush", &FLUSH_AT.to_string_lossy(), method, attached);
     }
     (states, links)
 }
@@ -125,10 +127,22 @@ fn tracepoint(object: &Object, program: &'static str, event: &str) -> Result<Own
     sys::attach_tracepoint(program.as_fd(), id).map_err(|error| error.to_string())
 }
 
-fn flush(object: &Object) -> Result<OwnedFd, String> {
-    let program = object.load("vcpu_flush", Kind::Kprobe).map_err(|error| error.to_string())?;
-    let attach = |pmu| sys::attach_kprobe(program.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0);
-    kprobe_pmu().and_then(attach).map_err(|error| error.to_string())
+/// By a kprobe; in a kernel without them by `CONFIG_FPROBE`, which wants an address.
+fn flush(object: &Object, pmu: Option<u32>) -> Result<OwnedFd, String> {
+    let load = |kind| object.load("vcpu_flush", kind).map_err(|error| error.to_string());
+    let attached = match pmu {
+        Some(pmu) => {
+            let program = load(Kind::Kprobe)?;
+            sys::attach_kprobe(program.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0)
+        }
+        None => {
+            let oracle = Oracle::new(object).map_err(|error| error.to_string())?;
+            let address = oracle.address(&FLUSH_AT.to_string_lossy());
+            let address = address.ok_or_else(|| format!("no symbol {}", FLUSH_AT.to_string_lossy()))?;
+            sys::attach_many(load(Kind::KprobeMulti)?.as_fd(), &[address], &[0], End::Entry)
+        }
+    };
+    attached.map_err(|error| error.to_string())
 }
 
 /// Without `CONFIG_KVM`, or before its module is loaded, the file does not exist.

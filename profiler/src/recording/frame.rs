@@ -233,6 +233,18 @@ pub struct ProbeState {
     pub error: Option<String>,
 }
 
+impl ProbeState {
+    /// Whether the kernel has nothing to attach it to: no failure.
+    pub fn is_missing(&self) -> bool {
+        self.symbol.is_none() && self.error.as_deref().is_none_or(is_absence)
+    }
+}
+
+/// Whether this is why a probe has nothing to be attached to (`ENOENT`), and not why it was refused.
+pub fn is_absence(error: &str) -> bool {
+    error.contains("No such file")
+}
+
 /// A command that ran beside the recorder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandResult {

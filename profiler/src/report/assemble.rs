@@ -222,6 +222,7 @@ fn notes(stitched: &Stitched, recording: &Recording) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(super::lacks::lacks(stitched));
     notes.extend(recording.damage.iter().map(damage));
     if recording.unknown_frames() > 0 {
         let frames = recording.unknown_frames();

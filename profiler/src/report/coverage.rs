@@ -16,6 +16,7 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
                 probe.name == name && boot == (*source == Source::BootKprobe)
             }
             What::Reached { probe, .. } => boot && probe.name == name,
+            What::InitcallBegin { .. } => boot && name == "initcall",
             _ => false,
         };
         let of_vcpus = match (side, name) {
@@ -33,7 +34,7 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
         let state = match (&symbol, &reason) {
             (Some(_), _) if hits > 0 => ProbeState::Fired,
             (Some(_), _) => ProbeState::Attached,
-            (None, Some(reason)) if !reason.contains("No such file") => ProbeState::Failed,
+            (None, Some(reason)) if !boot && !frame::is_absence(reason) => ProbeState::Failed,
             (None, _) => ProbeState::Missing,
         };
         all.push(Coverage {
@@ -72,7 +73,9 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
         let sometimes = || probe.incoming.contains(&Way::BootDevice) && kprobe().is_some();
         if always || sometimes() {
             let symbol = kprobe();
-            add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, None);
+            let absent = || "no such function in this kernel, or no CONFIG_KPROBE_EVENTS".to_owned();
+            let reason = symbol.is_none().then(absent);
+            add(Side::Incoming, &probe.name, symbol, "boot-kprobe", true, reason);
         }
         let wanted = |symbol: &&String| asked("trace_event=", symbol);
         if probe.incoming.contains(&Way::BootEvent) && probe.symbols.iter().any(|symbol| wanted(&symbol)) {
