@@ -145,16 +145,27 @@ fn read_all(files: &[File], progress: &(dyn Fn(usize, usize) + Sync)) -> Result<
 fn read(file: &File) -> Result<Option<Run>, InputError> {
     let name = file.path.display().to_string();
     let bytes = fs::read(&file.path).map_err(|error| InputError::Read(name.clone(), error))?;
-    if bytes.starts_with(MAGIC) {
-        let recording = reader::read(&bytes).map_err(|error| InputError::Recording(name.clone(), error))?;
-        let report = report::build(&recording).map_err(|error| InputError::Stitch(name.clone(), error))?;
-        return Ok(Some(Run::new(name, &report)));
+    match report(&name, &bytes) {
+        Ok(report) => Ok(Some(Run::new(name, &report))),
+        Err(InputError::Foreign(_)) if !file.named => Ok(None),
+        Err(error) => Err(error),
     }
-    match serde_json::from_slice::<Report>(&bytes) {
-        Ok(report) if report.schema == report::SCHEMA => Ok(Some(Run::new(name, &report))),
-        Err(error) if is_report(&bytes) => Err(InputError::Report(name, error)),
-        _ if file.named => Err(InputError::Foreign(name)),
-        _ => Ok(None),
+}
+
+/// The report that the bytes of the file `name` are, or give.
+///
+/// # Errors
+/// [`InputError`], if they are neither a recording nor a report that this version reads.
+pub fn report(name: &str, bytes: &[u8]) -> Result<Report, InputError> {
+    let name = name.to_owned();
+    if bytes.starts_with(MAGIC) {
+        let recording = reader::read(bytes).map_err(|error| InputError::Recording(name.clone(), error))?;
+        return report::build(&recording).map_err(|error| InputError::Stitch(name, error));
+    }
+    match serde_json::from_slice::<Report>(bytes) {
+        Ok(report) if report.schema == report::SCHEMA => Ok(report),
+        Err(error) if is_report(bytes) => Err(InputError::Report(name, error)),
+        _ => Err(InputError::Foreign(name)),
     }
 }
 

@@ -14,6 +14,7 @@
 //! report      the one `Report` value and its renderers
 //! render      a report in the formats of other tools
 //! compare     reports of two builds -> verdicts (pure)
+//! check       what a kernel offers -> how much of a live update could be measured (pure)
 //! inputs      files, folders, patterns -> runs (I/O)
 //! agent       what runs on the host: all the I/O of a live update
 //! live        the stream of a live update while it happens: agent, client, what a reader knows
@@ -22,6 +23,7 @@
 pub mod agent;
 pub mod btf;
 pub mod catalogue;
+pub mod check;
 pub mod clock;
 pub mod compare;
 pub mod evidence;

@@ -14,6 +14,7 @@ mod cli;
 
 /// Profiler for the live-update blackout window: kexec with preserved guests (KHO, LUO).
 ///
+/// what can be measured here?           blackout check
 /// On the host, before a live update:   blackout arm && blackout load KERNEL --initrd INITRD
 /// start it:                            blackout kexec
 /// in the incoming kernel:              blackout collect -- COMMAND-THAT-RESTORES
@@ -23,7 +24,7 @@ mod cli;
 /// is a build slower?                   blackout compare BASE... -- NEW...
 ///
 /// Exit codes: 0 ok, 1 error, 2 usage, 3 regression or budget exceeded, 4 undecided (with --fail-on
-/// inconclusive), 5 recording lossy or partial (with --strict).
+/// inconclusive), 5 recording lossy or partial, or kernel not ready (with --strict).
 #[derive(Parser)]
 #[command(version, verbatim_doc_comment)]
 struct Args {
@@ -41,6 +42,7 @@ struct State {
 
 #[derive(Subcommand)]
 enum Command {
+    Check(cli::check::Args),
     /// Arm probes and flight recorder in the outgoing kernel; no process is needed afterwards
     Arm {
         #[command(flatten)]
@@ -141,6 +143,8 @@ enum Schema {
     Trend,
     /// blackout.stream/1, of a line
     Stream,
+    /// blackout.check/1
+    Check,
 }
 
 fn main() -> ExitCode {
@@ -157,6 +161,7 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     match args.command {
+        Command::Check(args) => return cli::check::run(&args, &mut stdout),
         Command::Arm { state } => writeln!(stdout, "{}", agent::arm(&state.dir)?.id)?,
         Command::Disarm => agent::disarm()?,
         Command::Cmdline { run, append, trace_boot } => {
@@ -192,6 +197,7 @@ fn run(args: Args) -> Result<ExitCode> {
                 Schema::Budget => profiler::compare::budget::schema(),
                 Schema::Trend => profiler::compare::trend::schema(),
                 Schema::Stream => profiler::live::message::schema(),
+                Schema::Check => profiler::check::schema(),
             };
             let schema = serde_json::to_string_pretty(&schema).context("schema")?;
             writeln!(stdout, "{schema}")?;

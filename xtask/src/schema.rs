@@ -7,7 +7,7 @@ use lab::exec;
 use std::fs;
 
 /// Names that `blackout schema` knows, each committed as `docs/schema/blackout.NAME.1.json`.
-const NAMES: [&str; 5] = ["report", "compare", "budget", "trend", "stream"];
+const NAMES: [&str; 6] = ["report", "compare", "budget", "trend", "stream", "check"];
 
 /// Writes the schemas that the profiler prints.
 ///

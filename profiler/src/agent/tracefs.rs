@@ -18,6 +18,11 @@ const ROOT: &str = "/sys/kernel/tracing";
 /// Instance that carries the outgoing kernel's last events: `trace_instance=boot_map@trace`.
 pub const FLIGHT_RECORDER: &str = "boot_map";
 
+/// Whether tracefs is mounted and may be entered.
+pub fn reachable() -> io::Result<()> {
+    fs::metadata(Path::new(ROOT).join("trace")).map(drop)
+}
+
 /// One trace instance.
 #[derive(Debug, Clone)]
 pub struct Instance {
@@ -51,6 +56,15 @@ impl Instance {
         Ok(Self { dir })
     }
 
+    /// The instances beside the global buffer, by name.
+    pub fn instances(&self) -> Vec<(String, Self)> {
+        let Ok(entries) = fs::read_dir(self.dir.join("instances")) else { return Vec::new() };
+        let entries = entries.filter_map(Result::ok);
+        entries
+            .map(|entry| (entry.file_name().to_string_lossy().into_owned(), Self { dir: entry.path() }))
+            .collect()
+    }
+
     /// Takes the instance away; the kernel refuses while one of its files is open.
     pub fn remove(&self) -> Result<(), AgentError> {
         fs::remove_dir(&self.dir).map_err(AgentError::file("remove", &self.dir))
@@ -68,6 +82,21 @@ impl Instance {
         text(&path).map_err(AgentError::file("read", path))
     }
 
+    /// Its clock.
+    pub fn clock(&self) -> Result<String, AgentError> {
+        // All clocks, the selected one in brackets.
+        Ok(self.get("trace_clock")?.split(['[', ']']).nth(1).unwrap_or("local").to_owned())
+    }
+
+    /// Records that it holds now, on all CPUs.
+    pub fn records(&self) -> Result<u64, AgentError> {
+        let entries = |cpu: &u32| {
+            let stats = self.get(&format!("per_cpu/cpu{cpu}/stats")).ok()?;
+            stats.lines().find_map(|line| line.strip_prefix("entries:")?.trim().parse::<u64>().ok())
+        };
+        Ok(self.cpus()?.iter().filter_map(entries).sum())
+    }
+
     /// Empties the buffer.
     pub fn clear(&self) -> Result<(), AgentError> {
         self.set("trace", "")
@@ -83,8 +112,7 @@ impl Instance {
     /// Layout and clock of this buffer. `events` are `system/event` names; those that the kernel does
     /// not have are left out.
     pub fn describe(&self, name: &str, events: &[String]) -> Result<TraceBuffer, AgentError> {
-        let clock = self.get("trace_clock")?;
-        let clock = clock.split(['[', ']']).nth(1).unwrap_or("local").to_owned();
+        let clock = self.clock()?;
         let events_dir = Path::new(ROOT).join("events");
         let header_page = events_dir.join("header_page");
         let header_page = text(&header_page).map_err(AgentError::file("read", header_page))?;

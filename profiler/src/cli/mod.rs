@@ -1,6 +1,7 @@
 //! The command line: one thin file per subcommand that does more than call the library.
 
 pub mod budget;
+pub mod check;
 pub mod compare;
 mod connect;
 pub mod dump;

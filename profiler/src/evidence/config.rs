@@ -17,7 +17,12 @@ pub fn parse(gz: &[u8]) -> Option<BTreeMap<String, String>> {
     let mut text = Vec::new();
     let read = GzDecoder::new(gz).take(MOST_BYTES).read_to_end(&mut text);
     read.ok().filter(|bytes| (*bytes as u64) < MOST_BYTES)?;
-    let text = scrub_lines(&text);
+    parse_text(&text)
+}
+
+/// The same of a configuration that is plain text, such as `/boot/config-RELEASE`.
+pub fn parse_text(text: &[u8]) -> Option<BTreeMap<String, String>> {
+    let text = scrub_lines(text);
     let option = |line: &String| {
         let (name, value) = line.split_once('=')?;
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
