@@ -96,6 +96,9 @@ pub struct LiveUpdate {
     /// window longer
     #[arg(long)]
     trace_boot: bool,
+    /// Run `blackout check` in the outgoing kernel, before it is armed, and keep what it says as check.json
+    #[arg(long, conflicts_with = "deterministic")]
+    check: bool,
     /// Virtual machines taken across; 0 leaves the files below [default: 1, with a workload of your own 0]
     #[arg(long, value_parser = clap::value_parser!(u32).range(0..=16))]
     guests: Option<u32>,
@@ -311,6 +314,7 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         guests,
         stamp: options.stamp,
         trace_boot: options.trace_boot,
+        check: options.check,
         append_incoming: append.trim().into(),
         fault: options.fault,
         serve: options.serve.is_some(),

@@ -18,6 +18,9 @@ pub struct Plan {
     /// Both kernels have the lab's driver, as far as the host knows. A file of it that only one of them knows
     /// would fail the live update: nobody there would take it over.
     pub lab_driver: bool,
+    /// Ask `blackout check` in the outgoing kernel what is going to be seen.
+    #[serde(default)]
+    pub check: bool,
     /// Stream the live update out of the machine (`blackout serve`).
     pub serve: bool,
     /// Clients beside that stream which never read, every second of them rude.
@@ -46,6 +49,7 @@ impl Plan {
             stamp: false,
             trace_boot: false,
             lab_driver: false,
+            check: false,
             serve: false,
             crowd: 0,
             deterministic: false,

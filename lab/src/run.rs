@@ -30,7 +30,8 @@ const FLIGHT_RECORDER: &str = "reserve_mem=12M:4096:trace trace_instance=boot_ma
 const MAILBOX: &str = "mailbox";
 
 /// The files a run leaves, by name and extension.
-const RESULTS: [(&str, &str); 6] = [
+const RESULTS: [(&str, &str); 7] = [
+    ("check", "json"),
     ("recording", "blackout"),
     ("report", "json"),
     ("report", "txt"),
@@ -144,6 +145,8 @@ impl Lab {
             // Nothing said: nothing to keep.
             let _ = fs::remove_file(&messages);
         }
+        // There only if it was asked for.
+        let _ = fs::copy(share.join("check.json"), self.file("check", suffix, "json"));
         let recording = match newest_recording(&share.join("state")) {
             Some(found) => {
                 let kept = self.file("recording", suffix, "blackout");

@@ -20,6 +20,7 @@ const BLACKOUT: &str = "/bin/blackout";
 const STATE: &str = "/host/state";
 const KERNEL: &str = "/host/kernel";
 const INITRD: &str = "/host/initrd";
+const CHECK: &str = "/host/check.json";
 /// What `blackout load` puts on the incoming kernel's command line, and nobody else anywhere.
 const INCOMING_MARK: &str = "blackout.run=";
 
@@ -101,6 +102,9 @@ fn side(command_line: &str) -> Side {
 
 /// Returns only if the live update did not happen.
 fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
+    if plan.check {
+        run.command(check_command(plan))?;
+    }
     run.command([BLACKOUT, "arm", "--state", STATE])?;
     run.reached(Stage::Armed);
     give_devices_to_vfio(plan);
@@ -140,6 +144,13 @@ fn give_devices_to_vfio(plan: &Plan) {
     for address in plan.guests.iter().filter_map(|guest| guest.device.as_deref()) {
         let _ = PciDevice::at(address).and_then(|device| device.give_to_vfio());
     }
+}
+
+fn check_command(plan: &Plan) -> Vec<&str> {
+    let mut command = vec![BLACKOUT, "check", "--json", "--output", CHECK];
+    command.extend(plan.stamp.then_some("--stamp"));
+    command.extend(plan.trace_boot.then_some("--trace-boot"));
+    command
 }
 
 fn load_command(plan: &Plan) -> Vec<&str> {

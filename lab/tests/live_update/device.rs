@@ -1,5 +1,6 @@
 //! A PCI device passed through to a guest, across the live update.
 
+use crate::check::{check_families, check_prediction};
 use crate::run::{Run, lab_with_guests, tree};
 use serde_json::Value;
 
@@ -32,7 +33,11 @@ const GIVEN_UP: [&str; 3] = ["vfio-close", "vfio-disable", "iommufd-detach"];
 #[test]
 #[ignore = "boots a virtual machine"]
 fn a_device_answers_after_the_live_update() {
-    check_device(&lab_with_guests(&["--device", "edu"]));
+    let run = lab_with_guests(&["--device", "edu", "--check"]);
+    check_device(&run);
+    // Guest and device: here every family that this kernel has is seen.
+    let check = check_prediction(&run);
+    check_families(&check, &run);
 }
 
 #[test]

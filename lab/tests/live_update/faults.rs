@@ -1,5 +1,6 @@
 //! Live updates that fail on purpose: each is named for what it was.
 
+use crate::check::{check_prediction, need};
 use crate::run::{Run, lab, phase, phase_ids, tree};
 use serde_json::Value;
 
@@ -132,7 +133,16 @@ fn check_not_restored(run: &Run) -> String {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn without_a_flight_recorder_the_incoming_half_is_measured() {
-    check_incoming_half(&planted("no-flight-recorder"), "absent");
+    let run = lab(&["--fault", "no-flight-recorder", "--timeout", HANG_S, "--check"]);
+    run.check_sound();
+    check_incoming_half(&run, "absent");
+    // It was said beforehand, with what to do about it.
+    let check = check_prediction(&run);
+    let recorder = need(&check, "recorder");
+    assert_eq!(recorder["state"], "no");
+    assert!(recorder["how"][0].as_str().unwrap().starts_with("boot with reserve_mem="), "{recorder}");
+    let lost = check["phases"].as_array().unwrap().iter().filter(|phase| phase["kernel"] == "outgoing");
+    assert!(lost.clone().all(|phase| phase["state"] != "seen"), "{}", check["phases"]);
 }
 
 #[test]

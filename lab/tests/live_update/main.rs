@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy.toml allows it in tests, but not in their helpers")]
 
 mod bench;
+mod check;
 mod deterministic;
 mod device;
 mod faults;
