@@ -3,12 +3,14 @@
 //!
 //! What goes wrong with one guest is kept as that guest's fate; the others go on.
 
+use super::console::say;
 use super::luo::{Orchestrator, Session};
 use crate::plan::{Fault, Guest, Plan};
 use crate::result::GuestResult;
 use crate::vmm::control::{Answer, Control, Order};
-use crate::vmm::{COMMAND, Side};
+use crate::vmm::{COMMAND, Side, failed_mark};
 use anyhow::{Context, Result, bail};
+use profiler::mark::Marks;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -79,8 +81,12 @@ impl Fleet {
 
     fn spawn(plan: &Plan, side: Side, session: impl Fn(&Guest) -> Result<Session>) -> Self {
         let member = |(index, guest): (u32, &Guest)| {
-            let vmm = session(guest).and_then(|session| Vmm::start(side, index, session));
-            Member { name: guest.name.clone(), vmm: vmm.map_err(|error| format!("{error:#}")), result: None }
+            let mut member = Member { name: guest.name.clone(), vmm: Err(String::new()), result: None };
+            match session(guest).and_then(|session| Vmm::start(side, index, session)) {
+                Ok(vmm) => member.vmm = Ok(vmm),
+                Err(error) => member.lose(format!("{error:#}")),
+            }
+            member
         };
         Self { members: (0..).zip(&plan.guests).map(member).collect() }
     }
@@ -172,7 +178,7 @@ impl Member {
         if let Ok(vmm) = &self.vmm
             && let Err(error) = vmm.control.send(order)
         {
-            self.vmm = Err(format!("its VMM is gone: {error:#}"));
+            self.lose(format!("its VMM is gone: {error:#}"));
         }
     }
 
@@ -183,25 +189,31 @@ impl Member {
     /// Waits for an answer; one that `take` gives back is the guest's end.
     fn hear(&mut self, take: impl FnOnce(Answer) -> Result<Option<GuestResult>, Answer>) {
         let Ok(vmm) = &mut self.vmm else { return };
-        let lost = match vmm.control.receive::<Answer>() {
+        match vmm.control.receive::<Answer>() {
             Ok(Some(answer)) => match take(answer) {
-                Ok(None) => return,
-                Ok(result) => {
-                    self.result = result;
-                    return;
-                }
-                Err(Answer::Failed(message)) => message,
+                Ok(None) => {}
+                Ok(result) => self.result = result,
+                // It has told the profiler itself.
+                Err(Answer::Failed(message)) => self.vmm = Err(message),
                 Err(Answer::Judged(result)) => {
-                    let message = result.message.clone();
+                    self.vmm = Err(result.message.clone());
                     self.result = Some(*result);
-                    message
                 }
-                Err(other) => format!("its VMM says {other:?}"),
+                Err(other) => self.lose(format!("its VMM says {other:?}")),
             },
-            Ok(None) => "its VMM died".into(),
-            Err(error) => format!("its VMM is silent: {error:#}"),
-        };
-        self.vmm = Err(lost);
+            Ok(None) => self.lose("its VMM died".into()),
+            Err(error) => self.lose(format!("its VMM is silent: {error:#}")),
+        }
+    }
+
+    /// Its VMM says nothing more, or never was: the profiler hears it from here.
+    fn lose(&mut self, why: String) {
+        let pid = self.vmm.as_ref().map_or(std::process::id(), |vmm| vmm.process.id());
+        let marked = Marks::open(pid, Some(&self.name)).and_then(|mut marks| marks.mark(&failed_mark(&why)));
+        if let Err(error) = marked {
+            say(format_args!("warning guest {}: {error}", self.name));
+        }
+        self.vmm = Err(why);
     }
 }
 

@@ -41,7 +41,8 @@ use crate::guest::luo::Session;
 use crate::plan::{Guest, PLAN_FILE, Plan};
 use anyhow::{Context, Result};
 use control::{Answer, Control};
-use process::{FAILED_MARK, Task};
+use process::Task;
+pub use process::failed_mark;
 use profiler::mark::Marks;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -100,8 +101,8 @@ fn run(control: &mut Control) -> Result<()> {
     let marks = || Marks::open(std::process::id(), Some(&guest.name)).context("no marks can be made");
     let task = Task { plan: &plan, index, guest, control, session, marks: marks()? };
     let ended = if side == Side::Incoming.word() { task.incoming() } else { task.outgoing() };
-    if ended.is_err() {
-        marks()?.mark(FAILED_MARK)?;
+    if let Err(error) = &ended {
+        marks()?.mark(&failed_mark(&format!("{error:#}")))?;
     }
     ended
 }

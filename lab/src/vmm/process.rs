@@ -19,8 +19,6 @@ use std::time::Duration;
 pub const MEMORY_TOKEN: u64 = 1;
 /// Token of its vCPUs' state.
 pub const STATE_TOKEN: u64 = 2;
-/// What the profiler is told of a guest that cannot go on.
-pub const FAILED_MARK: &str = "failed";
 /// Token of the passed-through device's file.
 const VFIO_TOKEN: u64 = 3;
 /// Token of its address space's.
@@ -178,14 +176,17 @@ impl Task<'_> {
         }
         machine.run()?;
         let running = wait_for_loops(&mut machine, &before);
-        self.marks.mark(if running.is_ok() { "vm-running" } else { FAILED_MARK })?;
+        if running.is_ok() {
+            self.marks.mark("vm-running")?;
+        }
         self.session.finish().context("cannot finish its session")?;
         let running = running.and_then(|()| begin_with_device(&mut machine));
         if let Err(error) = running {
+            let message = format!("{error:#}");
+            self.marks.mark(&failed_mark(&message))?;
             // What did run is worth knowing.
             machine.pause()?;
             let result = self.judge(&machine, &before, state.device.clone())?;
-            let message = format!("{error:#}");
             return self.control.send(&Answer::Judged(Box::new(GuestResult { message, ..result })));
         }
         self.control.send(&Answer::Running)?;
@@ -283,6 +284,11 @@ impl Task<'_> {
     fn fault(&self, fault: Fault) -> bool {
         self.index == 0 && self.plan.fault == Some(fault)
     }
+}
+
+/// What the profiler is told of a guest that cannot go on.
+pub fn failed_mark(why: &str) -> String {
+    format!("failed: {why}")
 }
 
 /// How much of this process's memory is mapped by huge pages of shared memory.

@@ -15,6 +15,7 @@ fn a_guest_goes_across() {
     let guests = guests(&run);
     assert_eq!(guests.len(), 1);
     check_intact(&run, &guests[0]);
+    check_measured(&run, &guests[0]);
     assert!(run.stderr.contains("guest vm0: intact, 2 vCPUs dark for "), "{run}");
     let names: Vec<&str> =
         run.report["marks"].as_array().unwrap().iter().map(|mark| mark["name"].as_str().unwrap()).collect();
@@ -33,7 +34,7 @@ fn two_guests_of_huge_pages_go_across() {
     assert_eq!(sizes, [("vm0", 48), ("vm1", 16)]);
     for guest in &guests {
         check_intact(&run, guest);
-        assert!(gap_ns(&run, guest) > 0);
+        check_measured(&run, guest);
         assert_eq!(guest.huge_page_bytes, guest.memory_bytes, "{run}");
     }
 }
@@ -93,6 +94,7 @@ fn a_vcpu_that_never_runs_again_is_named() {
     let vcpus = &guests(&run)[0].vcpus;
     let ran = |vcpu: usize| vcpus[vcpu].loops_after > vcpus[vcpu].loops_before;
     assert_eq!((ran(0), ran(1)), (true, false), "{run}");
+    assert_eq!(run.failure("kvm_entry")["message"], "vcpu 1 of guest vm0 never ran again", "{run}");
 }
 
 #[test]
@@ -103,11 +105,15 @@ fn a_guest_paused_early_is_dark_for_longer() {
     run.check_complete();
     let guest = &guests(&run)[0];
     check_intact(&run, guest);
+    check_measured(&run, guest);
     let marks = run.report["marks"].as_array().unwrap();
     let asked = marks.iter().find(|mark| mark["name"] == "pause-asked").unwrap()["at_ns"].as_i64().unwrap();
     let reboot = phase(&run.report, "reboot-call")["start_ns"].as_i64().unwrap();
     assert!(reboot - asked > 1_000_000_000, "paused at {asked}: {run}");
     assert!(gap_ns(&run, guest) > 1_000_000_000, "{run}");
+    let notes = run.report["notes"].as_array().unwrap();
+    let told = |note: &serde_json::Value| note.as_str().unwrap().starts_with("guest vm0 stood still for 1.");
+    assert!(notes.iter().any(told), "{run}");
 }
 
 #[test]
@@ -145,7 +151,13 @@ fn check_lost(run: &Run, why: &str) {
     );
     run.failure("/init workload-incoming");
     let marks = run.report["marks"].as_array().unwrap();
-    assert!(marks.iter().all(|mark| mark["name"] != "vm-running" || mark["vm"] != "vm0"), "{run}");
+    let told: Vec<&str> =
+        marks.iter().filter(|mark| mark["vm"] == "vm0").map(|mark| mark["name"].as_str().unwrap()).collect();
+    assert!(!told.contains(&"vm-running"), "{run}");
+    for why in why.split("; then ") {
+        let failed = format!("failed: {why}");
+        assert!(told.iter().any(|mark| mark.starts_with(&failed)), "no `{failed}` among {told:?}: {run}");
+    }
 }
 
 /// The guest's memory is as it was and all its vCPUs went on.
@@ -156,6 +168,18 @@ fn check_intact(run: &Run, guest: &GuestResult) {
     for vcpu in &guest.vcpus {
         assert!(vcpu.loops_before > 0, "{run}");
     }
+}
+
+/// The report has this guest's window, and its error holds what the guest itself saw.
+fn check_measured(run: &Run, guest: &GuestResult) {
+    let vms = run.report["vms"].as_array().unwrap();
+    let vm =
+        vms.iter().find(|vm| vm["name"] == guest.name).unwrap_or_else(|| panic!("{}: {run}", guest.name));
+    assert_eq!((&vm["status"], &vm["identity"]), (&"measured".into(), &"mark".into()), "{vm}: {run}");
+    let gap_ns = gap_ns(run, guest);
+    let off_ns = vm["blackout_ns"].as_u64().unwrap().abs_diff(gap_ns);
+    let error_ns = vm["error_ns"].as_u64().unwrap();
+    assert!(off_ns <= error_ns && off_ns <= gap_ns / 1000, "{}: off by {off_ns}, {vm}: {run}", guest.name);
 }
 
 /// How long all vCPUs of a guest stood still, by its own TSC.

@@ -75,7 +75,7 @@ impl Probes {
         let (states, links) = vcpus::attach(&object, side);
         coverage.probes = states;
         if side == Side::Incoming {
-            coverage.vmms_at_attach = vcpus::holders().ok();
+            coverage.vmms_at_attach = vcpus::may_have_run().ok();
         }
         let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::Path,
 };
 
 use profiler_common::vcpu;
@@ -71,24 +71,49 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
     (states, links)
 }
 
-/// Processes that hold a vCPU now: only these can have run one before.
+/// Processes that may have run a vCPU before now: they hold one, and KVM does not say that none of theirs has
+/// left its guest yet.
 ///
 /// # Errors
 /// If `/proc` cannot be read.
-pub fn holders() -> io::Result<Vec<u32>> {
-    // `create_vcpu_fd` (virt/kvm/kvm_main.c, Linux 7.3) names it "kvm-vcpu:NUMBER".
-    let is_vcpu = |link: io::Result<PathBuf>| link.is_ok_and(|to| to.to_string_lossy().contains("kvm-vcpu:"));
-    let mut holders = Vec::new();
-    for entry in fs::read_dir("/proc")? {
+pub fn may_have_run() -> io::Result<Vec<u32>> {
+    runners(Path::new("/proc"), Path::new("/sys/kernel/debug/kvm"))
+}
+
+fn runners(proc: &Path, stats: &Path) -> io::Result<Vec<u32>> {
+    let mut runners = Vec::new();
+    for entry in fs::read_dir(proc)? {
         let entry = entry?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         // A process that has gone meanwhile holds nothing.
         let Ok(descriptors) = fs::read_dir(entry.path().join("fd")) else { continue };
-        if descriptors.filter_map(Result::ok).any(|fd| is_vcpu(fs::read_link(fd.path()))) {
-            holders.push(pid);
+        let files = descriptors.filter_map(|fd| fs::read_link(fd.ok()?.path()).ok());
+        let files: Vec<String> = files.map(|file| file.to_string_lossy().into_owned()).collect();
+        let count = |name: &str| files.iter().filter(|file| file.contains(name)).count();
+        // `create_vcpu_fd` and `kvm_dev_ioctl_create_vm` (virt/kvm/kvm_main.c, Linux 7.3) name them.
+        let (vcpus, vms) = (count("kvm-vcpu:"), count("anon_inode:kvm-vm"));
+        if vcpus > 0 && exits(&entry.path().join("task"), stats, vms) != Some(0) {
+            runners.push(pid);
         }
     }
-    Ok(holders)
+    Ok(runners)
+}
+
+/// Exits so far of the process with these threads and so many VMs; `None` if KVM does not tell of all of them.
+///
+/// It has a folder for each VM, `THREAD-DESCRIPTOR` by the thread that made it (`kvm_create_vm_debugfs`,
+/// virt/kvm/kvm_main.c, Linux 7.3), where debugfs is mounted.
+fn exits(threads: &Path, stats: &Path, vms: usize) -> Option<u64> {
+    let mut counts = Vec::new();
+    for folder in fs::read_dir(stats).ok()? {
+        let folder = folder.ok()?;
+        let name = folder.file_name();
+        let Some((thread, _)) = name.to_str().and_then(|name| name.split_once('-')) else { continue };
+        if threads.join(thread).exists() {
+            counts.push(fs::read_to_string(folder.path().join("exits")).ok()?.trim().parse::<u64>().ok()?);
+        }
+    }
+    (counts.len() >= vms).then(|| counts.into_iter().fold(0, u64::saturating_add))
 }
 
 /// Events of vCPUs that found no seat.
@@ -153,4 +178,41 @@ fn read(global: &Instance, file: &str) -> Result<String, String> {
         _ => format!("{}: {error}", path.display()),
     };
     fs::read_to_string(&path).map_err(explain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn who_holds_a_vcpu_may_have_run_it_unless_kvm_counts_no_exit() {
+        let root = tempfile::tempdir().unwrap();
+        let (proc, stats) = (root.path().join("proc"), root.path().join("kvm"));
+        let process = |pid: &str, thread: &str, files: &[&str]| {
+            fs::create_dir_all(proc.join(pid).join("task").join(thread)).unwrap();
+            fs::create_dir_all(proc.join(pid).join("fd")).unwrap();
+            for (number, file) in files.iter().enumerate() {
+                symlink(file, proc.join(pid).join("fd").join(number.to_string())).unwrap();
+            }
+        };
+        let (vm, vcpu) = ("anon_inode:kvm-vm", "anon_inode:kvm-vcpu:0");
+        process("10", "10", &["/dev/null"]);
+        process("20", "21", &[vm, vcpu]);
+        process("30", "30", &[vm, vcpu]);
+        // Two VMs, and KVM tells of one of them.
+        process("40", "40", &[vm, vcpu, vm, vcpu]);
+        let sorted = || {
+            let mut found = runners(&proc, &stats).unwrap();
+            found.sort_unstable();
+            found
+        };
+        assert_eq!(sorted(), [20, 30, 40], "without debugfs nothing is known");
+        for (folder, exits) in [("21-7", "0\n"), ("30-7", "3\n"), ("40-7", "0\n")] {
+            fs::create_dir_all(stats.join(folder)).unwrap();
+            fs::write(stats.join(folder).join("exits"), exits).unwrap();
+        }
+        assert_eq!(sorted(), [30, 40]);
+    }
 }

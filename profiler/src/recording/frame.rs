@@ -209,7 +209,7 @@ pub struct Coverage {
     pub program_stats: Option<(u64, u64)>,
     /// Records begun and records refused by `bpf_trace_vprintk`, once all probes were out.
     pub records: Option<(u64, u64)>,
-    /// Processes that held a vCPU once entries were watched; `None` if that is not known.
+    /// Processes that may have run a vCPU before entries were watched; `None` if that is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vmms_at_attach: Option<Vec<u32>>,
     /// KVM entries and exits of vCPUs that the programs had no room for.

@@ -138,20 +138,12 @@ fn describe_window(ends: &Ends, drift_ns: impl Fn(u64) -> u64, switch_ns: u64, a
     }
 }
 
-fn marks(stitched: &Stitched, guests: &[Guest], axis: &Axis) -> Vec<Mark> {
-    // By its name, or by the process of its VMM.
-    let vm = |side: Side, mark: &crate::evidence::mark::Mark| {
-        let of = |guest: &&Guest| {
-            let pid = if side == Side::Outgoing { guest.outgoing_pid } else { guest.incoming_pid };
-            mark.vm.as_ref().map_or(pid == Some(mark.pid), |name| *name == guest.name)
-        };
-        guests.iter().find(of).map(|guest| guest.name.clone())
-    };
+fn marks(stitched: &Stitched, all: &[Guest], axis: &Axis) -> Vec<Mark> {
     let mark = |sighting: &Sighting| match &sighting.what {
         What::Mark { mark } => Some(Mark {
             name: mark.name.clone(),
             kernel: Place::from(sighting.side),
-            vm: vm(sighting.side, mark),
+            vm: guests::of_mark(mark, sighting.side, all),
             at_ns: axis.at(sighting.at.ticks),
             error_ns: axis.error(sighting.at.error_ticks),
         }),

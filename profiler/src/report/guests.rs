@@ -3,6 +3,8 @@
 use super::{Failure, Vcpu, Vm, VmStatus, axis::Axis};
 use crate::{
     catalogue::Place,
+    evidence::mark::Mark,
+    recording::Side,
     stitch::{Moment, Stitched},
     timeline::{Guest, GuestVcpu, Watch},
 };
@@ -17,8 +19,8 @@ pub fn watch(stitched: &Stitched) -> Watch {
         None => Err("the incoming kernel's half holds no such probe".to_owned()),
     };
     let began = stitched.incoming.commands.iter().map(|command| command.started_tsc).min();
-    let holders = coverage.and_then(|coverage| coverage.vmms_at_attach.clone());
-    Watch { since, holders, restore_began: began }
+    let runners = coverage.and_then(|coverage| coverage.vmms_at_attach.clone());
+    Watch { since, runners, restore_began: began }
 }
 
 /// A guest's error beyond the clocks of its two ends: drift between the kernels, and world switches.
@@ -51,7 +53,11 @@ pub fn vm(guest: &Guest, drift_ns: impl Fn(u64) -> u64, axis: &Axis) -> Vm {
         status: guest.status,
         why: guest.why.clone(),
         blackout_ns,
-        error_ns: ends.map(|ends| error(ends).saturating_add(switch_ns.unwrap_or(0))),
+        error_ns: match guest.status {
+            // Of a bound: how far beyond it the truth may be.
+            VmStatus::Bounded => ends.map(error),
+            _ => ends.zip(switch_ns).map(|(ends, switch_ns)| error(ends).saturating_add(switch_ns)),
+        },
         switch_ns,
         start_ns: guest.start.map(|at| axis.at(at.ticks)),
         end_ns: guest.end.map(|at| axis.at(at.ticks)),
@@ -59,6 +65,15 @@ pub fn vm(guest: &Guest, drift_ns: impl Fn(u64) -> u64, axis: &Axis) -> Vm {
         incoming_pid: guest.incoming_pid,
         vcpus: guest.vcpus.iter().map(vcpu).collect(),
     }
+}
+
+/// The guest a mark is about: by its name, or by the process of its VMM. One that no vCPU was seen of has its name.
+pub fn of_mark(mark: &Mark, side: Side, guests: &[Guest]) -> Option<String> {
+    let is_its = |guest: &&Guest| {
+        let pid = if side == Side::Outgoing { guest.outgoing_pid } else { guest.incoming_pid };
+        mark.vm.as_ref().map_or(pid == Some(mark.pid), |name| *name == guest.name)
+    };
+    guests.iter().find(is_its).map(|guest| guest.name.clone()).or_else(|| mark.vm.clone())
 }
 
 /// Guests of the live update that did not run again, and vCPUs of those that did.
@@ -115,4 +130,41 @@ pub fn notes(guests: &[Guest], host_start: Option<Moment>, axis: &Axis) -> Vec<S
         }
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::timeline::Identity;
+
+    fn guest(name: &str, outgoing_pid: u32) -> Guest {
+        Guest {
+            name: name.to_owned(),
+            identity: Identity::Mark,
+            preserved: true,
+            outgoing_pid: Some(outgoing_pid),
+            incoming_pid: Some(7),
+            vcpus: [].into(),
+            status: VmStatus::Measured,
+            why: None,
+            start: None,
+            end: None,
+            switch_ticks: None,
+        }
+    }
+
+    #[test]
+    fn a_mark_is_about_the_guest_it_names_or_that_of_its_process() {
+        let guests = [guest("vm0", 5), guest("vm1", 6)];
+        let of = |pid, vm: Option<&str>, side| {
+            let vm = vm.map(str::to_owned);
+            let mark = Mark { tsc: 1, monotonic_ns: 1, tsc_after: 1, pid, vm, name: "failed".to_owned() };
+            of_mark(&mark, side, &guests)
+        };
+        assert_eq!(of(5, Some("vm1"), Side::Outgoing).as_deref(), Some("vm1"));
+        assert_eq!(of(6, None, Side::Outgoing).as_deref(), Some("vm1"));
+        assert_eq!(of(6, None, Side::Incoming), None);
+        // It never ran a vCPU.
+        assert_eq!(of(1, Some("vm2"), Side::Incoming).as_deref(), Some("vm2"));
+    }
 }

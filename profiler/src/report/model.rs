@@ -194,7 +194,7 @@ pub struct Vm {
     pub why: Option<String>,
     /// Its own window; `null` if it is not known. If `status` is `bounded`, the true one is shorter or equal.
     pub blackout_ns: Option<u64>,
-    /// Error of that length: both borders, drift of the clock, and `switch_ns`.
+    /// Error of that length: both borders, drift of the clock, and `switch_ns`; `null` if that is not known.
     pub error_ns: Option<u64>,
     /// Part of `error_ns`: what the guest itself may see beyond the two borders, because it runs only
     /// after the entry was seen and stops before its exit is. Measured in this run.
@@ -235,7 +235,7 @@ pub struct Mark {
     pub name: String,
     /// In which kernel.
     pub kernel: Place,
-    /// `id` of the guest it is about, if it is about one.
+    /// `id` of the guest it is about, if it is about one; the name it gives, if no vCPU of that guest was seen.
     pub vm: Option<String>,
     /// When.
     pub at_ns: i64,

@@ -39,7 +39,8 @@ pub fn write(out: &mut String, report: &Report) -> fmt::Result {
     for mark in &report.marks {
         let at = duration(mark.at_ns.unsigned_abs());
         let sign = if mark.at_ns < 0 { "-" } else { "+" };
-        let of = name(report, mark.vm.as_deref()).map(|name| format!("  {name}"));
+        let vm = mark.vm.as_deref();
+        let of = name(report, vm).or(vm).map(|name| format!("  {name}"));
         writeln!(out, "{:>14}  {}{}", format!("{sign}{at}"), mark.name, of.unwrap_or_default())?;
     }
     Ok(())

@@ -15,6 +15,9 @@ use crate::{
     stitch::{FirstEntry, LastExit, Moment, Sighting, Stay, Vcpus},
 };
 
+/// Both ends are known, and their error is not.
+const NO_RUN_SEEN: &str = "its error is not known: no stay in the guest was recorded in which it surely ran";
+
 /// How much of a guest's window is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -72,8 +75,8 @@ pub struct GuestVcpu {
 pub struct Watch {
     /// When the incoming kernel's entries began to be watched; `None` if they were not, and why.
     pub since: Result<u64, String>,
-    /// Processes that held a vCPU then; `None` if that is not known.
-    pub holders: Option<Vec<u32>>,
+    /// Processes that may have run a vCPU before; `None` if that is not known.
+    pub runners: Option<Vec<u32>>,
     /// When the command that restores was started, if the recorder started it.
     pub restore_began: Option<u64>,
 }
@@ -166,14 +169,15 @@ impl Guest {
             }
             _ => {
                 self.switch_ticks = switch_ticks(&all.stays, self);
+                self.why = self.switch_ticks.is_none().then(|| NO_RUN_SEEN.to_owned());
                 return;
             }
         };
         (self.status, self.why) = (status, Some(why));
     }
 
-    /// Whether it cannot have run before its entries were watched: then nothing had been restored, or
-    /// its vCPUs were not there yet.
+    /// Whether it cannot have run before its entries were watched: then nothing had been restored, or its vCPUs
+    /// were not there yet, or had not left the guest yet (one that is inside is seen by its exit alone).
     fn watched(&self, calls: &[Call], watch: &Watch, since: &Result<u64, String>) -> bool {
         let Ok(since) = *since else { return false };
         let incoming = || calls.iter().filter(|call| call.side == Side::Incoming);
@@ -181,9 +185,9 @@ impl Guest {
         let first = incoming().filter(restores).map(|call| call.enter.ticks).min();
         let own = |call: &&Call| call.pid.is_some() && call.pid == self.incoming_pid;
         let begins = |call: &&Call| restores(call) || call.name == "vcpu-create";
-        let had_none = |holders: &Vec<u32>| self.incoming_pid.is_some_and(|pid| !holders.contains(&pid));
+        let not_among = |runners: &Vec<u32>| self.incoming_pid.is_some_and(|pid| !runners.contains(&pid));
         first.is_some_and(|first| first >= since)
-            || watch.holders.as_ref().is_some_and(had_none)
+            || watch.runners.as_ref().is_some_and(not_among)
             || watch.restore_began.is_some_and(|began| began >= since)
             || incoming().filter(own).filter(begins).any(|call| call.enter.ticks >= since)
     }

@@ -41,7 +41,7 @@ fn call(side: Side, pid: u32, name: &str, subject: &str, ticks: u64) -> Call {
 }
 
 fn watch(since: u64) -> Watch {
-    Watch { since: Ok(since), holders: None, restore_began: None }
+    Watch { since: Ok(since), runners: None, restore_began: None }
 }
 
 fn vcpus(exits: Vec<LastExit>, entries: Vec<FirstEntry>, stays: Vec<Stay>) -> Vcpus {
@@ -78,6 +78,17 @@ fn the_window_is_from_the_last_to_stop_to_the_first_to_run() {
 }
 
 #[test]
+fn without_a_stay_in_which_it_ran_the_error_is_unknown() {
+    // All recorded stays ended with a page that was not there.
+    let stays = vec![stay(9, 545, 10, 0x400), stay(9, 590, 40, 0x400)];
+    let seen = vcpus(vec![exit(1, 0, 100)], vec![entry(9, 0, 505)], stays);
+    let calls = [call(Side::Incoming, 9, "file-retrieve", "token 0x1", 400)];
+    let guest = &guests(&seen, &calls, &[], &watch(300))[0];
+    assert_eq!((guest.status, guest.switch_ticks), (VmStatus::Measured, None));
+    assert!(guest.why.as_ref().unwrap().starts_with("its error is not known"));
+}
+
+#[test]
 fn two_guests_are_told_apart_by_their_sessions() {
     let seen =
         vcpus(vec![exit(1, 0, 100), exit(2, 0, 120)], vec![entry(8, 0, 500), entry(9, 0, 600)], Vec::new());
@@ -105,10 +116,10 @@ fn who_looked_too_late_claims_no_number() {
     assert_eq!(status(&seen(), &created, &watch(450)), VmStatus::Measured);
     let started = Watch { restore_began: Some(460), ..watch(450) };
     assert_eq!(status(&seen(), &calls, &started), VmStatus::Measured);
-    // It held no vCPU then; another process did.
-    let holders = |holders: &[u32]| Watch { holders: Some(holders.to_vec()), ..watch(450) };
-    assert_eq!(status(&seen(), &calls, &holders(&[8])), VmStatus::Measured);
-    assert_eq!(status(&seen(), &calls, &holders(&[8, 9])), VmStatus::Bounded);
+    // It had run no vCPU then; another process may have.
+    let runners = |runners: &[u32]| Watch { runners: Some(runners.to_vec()), ..watch(450) };
+    assert_eq!(status(&seen(), &calls, &runners(&[8])), VmStatus::Measured);
+    assert_eq!(status(&seen(), &calls, &runners(&[8, 9])), VmStatus::Bounded);
     // An exit without its entry: it had run.
     let missed = FirstEntry { missed: true, ..entry(9, 0, 500) };
     assert_eq!(
@@ -124,7 +135,7 @@ fn who_looked_too_late_claims_no_number() {
 fn a_guest_of_one_kernel_alone_says_so() {
     let stopped = vcpus(vec![exit(1, 0, 100)], Vec::new(), Vec::new());
     assert_eq!(guests(&stopped, &[], &[], &watch(300))[0].status, VmStatus::NotResumed);
-    let blind = Watch { since: Err("no kvm".to_owned()), holders: None, restore_began: None };
+    let blind = Watch { since: Err("no kvm".to_owned()), runners: None, restore_began: None };
     assert_eq!(guests(&stopped, &[], &[], &blind)[0].status, VmStatus::ResumeUnknown);
     let new = vcpus(Vec::new(), vec![entry(9, 0, 500)], Vec::new());
     let guest = &guests(&new, &[], &[], &watch(300))[0];
