@@ -104,7 +104,11 @@ pub fn require(step: &str, needs: &[Need]) -> Result<()> {
     let (_, log) = log.keep().context("cannot keep a temporary file")?;
     let apt = |arguments: &[&str], progress: &mut Progress| {
         let mut command = Command::new("apt-get");
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
+        // Another installation that is at work is waited for: a boot's own, or another lab's.
+        command
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["-o", "DPkg::Lock::Timeout=300"])
+            .args(arguments);
         exec::logged(&mut command, &log, progress)
     };
     let install = [&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat();

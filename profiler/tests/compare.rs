@@ -9,7 +9,7 @@ use std::{
 
 use profiler::{
     recording::read,
-    report::{self, Report},
+    report::{self, Outcome, Report},
 };
 
 /// Runs `blackout ARGUMENTS` in `dir`; gives exit code, standard output and standard error.
@@ -130,6 +130,51 @@ fn what_does_not_decide_exits_0_or_4_and_says_what_would() {
     assert!(text.starts_with("INCONCLUSIVE: ") && text.contains("4 runs a side"), "{text}");
     let files = ["base/0.json", "--fail-on", "inconclusive", "--", "slower/0.json"];
     assert_eq!(run(dir.path(), &[&["compare"], files.as_slice()].concat()).0, 4);
+}
+
+#[test]
+fn what_cannot_be_told_says_why_and_passes_only_where_that_is_wanted() {
+    let dir = sides();
+    // Ten runs of a side, each changed in the same way.
+    let changed = |name: &str, change: fn(&mut Report)| {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        for i in 0..10 {
+            let path = format!("{i}.json");
+            let mut report: Report =
+                serde_json::from_slice(&fs::read(dir.path().join("slower").join(&path)).unwrap()).unwrap();
+            change(&mut report);
+            fs::write(dir.path().join(name).join(path), report::json(&report).unwrap()).unwrap();
+        }
+    };
+    changed("bigger", |report| report.run.cpus = 64);
+    changed("lossy", |report| report.loss.boot_trace = Some(9));
+    changed("torn", |report| report.loss.recording = 1);
+    changed("failed", |report| report.outcome = Outcome::Failed);
+    changed("empty", |report| {
+        report.outcome = Outcome::Partial;
+        report.window = None;
+        report.phases.clear();
+    });
+    for (new, why, strict) in [
+        ("bigger", "the machines differ: x86_64 with 2 CPUs and 1 nodes, x86_64 with 64 CPUs", 4),
+        ("lossy", "10 runs left out of", 5),
+        ("torn", "no usable run of the new side", 5),
+        ("failed", "no usable run of the new side", 5),
+        ("empty", "no usable run of the new side", 5),
+    ] {
+        let compare = |more: &[&str]| run(dir.path(), &[&["compare", "base"], more, &["--", new]].concat());
+        let (code, text, stderr) = compare(&[]);
+        assert!(code == 0 && text.starts_with("INCONCLUSIVE: "), "{new}: {code} {text}{stderr}");
+        assert!(text.contains(why), "{new}: {text}");
+        assert_eq!(compare(&["--fail-on", "inconclusive"]).0, 4, "{new}");
+        assert_eq!(compare(&["--fail-on", "inconclusive", "--strict"]).0, strict, "{new}");
+    }
+    // Machines that differ on purpose.
+    assert_eq!(run(dir.path(), &["compare", "base", "--mixed-machines", "--", "bigger"]).0, 3);
+    // The same files on both sides: no alarm, and it is said.
+    let (code, text, _) = run(dir.path(), &["compare", "base", "--fail-on", "inconclusive", "--", "base"]);
+    assert!(code == 0 && text.starts_with("EQUIVALENT: "), "{code}: {text}");
+    assert!(text.contains("10 runs are on both sides"), "{text}");
 }
 
 #[test]

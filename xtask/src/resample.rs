@@ -59,7 +59,7 @@ fn print(tally: &Tally) {
     println!("{} comparisons", tally.trials);
     table("verdicts", &tally.verdicts, tally.trials);
     table("phases that regressed", &tally.regressed, tally.trials);
-    table("span that regressed most", &tally.blamed, tally.trials);
+    table("span that regressed most, where its phase did", &tally.blamed, tally.trials);
 }
 
 fn table<K: Debug>(title: &str, counts: &BTreeMap<K, u32>, trials: u32) {

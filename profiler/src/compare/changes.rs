@@ -2,9 +2,18 @@
 //!
 //! Only what all runs of a side agree on counts: what changes from run to run is no property of a build.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
-use super::{model::*, rows, run::Run, stats::median};
+use super::{
+    model::*,
+    named::Named,
+    rows,
+    run::{Run, SpanKey, Time},
+    stats::median,
+};
 use crate::{
     catalogue::Place,
     report::{Kernel, text::duration},
@@ -16,8 +25,9 @@ const PER_RUN: [&str; 2] = ["blackout.run", "tsc_early_khz"];
 const COMMON: [&str; 12] =
     ["and", "the", "config", "init", "kernel", "have", "support", "other", "set", "for", "first", "last"];
 
-/// Everything that differs, what may explain a change of time first.
-pub fn find(base: &[&Run], new: &[&Run], phases: &[Row], spans: &[Row]) -> Vec<Change> {
+/// Everything that differs, what may explain a change of time first. `named` are the spans of the runs, `phases` and
+/// `spans` what became of their times.
+pub fn find(base: &[&Run], new: &[&Run], named: &Named, phases: &[Row], spans: &[Row]) -> Vec<Change> {
     if base.is_empty() || new.is_empty() {
         return Vec::new();
     }
@@ -34,18 +44,14 @@ pub fn find(base: &[&Run], new: &[&Run], phases: &[Row], spans: &[Row]) -> Vec<C
     };
     add(What::Machine, None, differing(base, new, |run| Some(machine(run))));
     for (place, of) in [
-        (Place::Outgoing, (|run: &Run| run.outgoing.clone()) as fn(&Run) -> Option<Kernel>),
-        (Place::Incoming, |run: &Run| run.incoming.clone()),
+        (Place::Outgoing, (|run| run.outgoing.as_ref()) as for<'a> fn(&'a Run) -> Option<&'a Kernel>),
+        (Place::Incoming, |run| run.incoming.as_ref()),
     ] {
-        add(What::Build, Some(place), differing(base, new, |run| of(run).map(|kernel| build(&kernel))));
-        let parameters = |run: &Run| of(run).map(|kernel| parameters(&kernel.cmdline));
-        add(What::Parameter, Some(place), differing(base, new, parameters));
-        add(What::Config, Some(place), differing(base, new, |run| of(run)?.config));
-        let probes = |run: &Run| {
-            let here = run.probes.iter().filter(|((_, at), _)| *at == place);
-            Some(here.map(|((probe, _), how)| (probe.clone(), how.clone())).collect())
-        };
-        add(What::Probe, Some(place), differing(base, new, probes));
+        add(What::Build, Some(place), differing(base, new, |run| of(run).map(build)));
+        let parameters_of = |run| of(run).map(|kernel: &Kernel| parameters(&kernel.cmdline));
+        add(What::Parameter, Some(place), differing(base, new, parameters_of));
+        add(What::Config, Some(place), differing(base, new, |run| of(run)?.config.as_ref().map(borrowed)));
+        add(What::Probe, Some(place), differing(base, new, |run| Some(probes(run, place))));
     }
     let has = |runs: &[&Run], id: &str| runs.iter().any(|run| run.phases.iter().any(|p| p.id == id));
     for id in rows::order(base, new) {
@@ -54,7 +60,7 @@ pub fn find(base: &[&Run], new: &[&Run], phases: &[Row], spans: &[Row]) -> Vec<C
             add(What::Phase, None, vec![(id.to_owned(), time(base), time(new))]);
         }
     }
-    for (what, differing) in came_and_went(base, new) {
+    for (what, differing) in came_and_went([base, new], named) {
         add(what, None, vec![differing]);
     }
     hint(&mut changes, phases, spans);
@@ -65,14 +71,18 @@ pub fn find(base: &[&Run], new: &[&Run], phases: &[Row], spans: &[Row]) -> Vec<C
 type Differing = (String, Option<String>, Option<String>);
 
 /// Values by name.
-type Values = BTreeMap<String, String>;
+type Values<'a> = BTreeMap<&'a str, Cow<'a, str>>;
 
 /// Names whose value all runs of a side agree on, and the other side's do not have.
-fn differing(base: &[&Run], new: &[&Run], of: impl Fn(&Run) -> Option<Values>) -> Vec<Differing> {
+fn differing<'a>(
+    base: &[&'a Run],
+    new: &[&'a Run],
+    of: impl Fn(&'a Run) -> Option<Values<'a>>,
+) -> Vec<Differing> {
     let Some((base, seen_in_base)) = agreed(base, &of) else { return Vec::new() };
     let Some((new, seen_in_new)) = agreed(new, &of) else { return Vec::new() };
-    let names: BTreeSet<&String> = base.keys().chain(new.keys()).collect();
-    let compare = |name: &String| {
+    let names: BTreeSet<&str> = base.keys().chain(new.keys()).copied().collect();
+    let compare = |name: &str| {
         let (of_base, of_new) = (base.get(name), new.get(name));
         let differs = match (of_base, of_new) {
             (Some(of_base), Some(of_new)) => of_base != of_new,
@@ -80,16 +90,20 @@ fn differing(base: &[&Run], new: &[&Run], of: impl Fn(&Run) -> Option<Values>) -
             (None, Some(_)) => !seen_in_base.contains(name),
             (None, None) => false,
         };
-        differs.then(|| (name.clone(), of_base.cloned(), of_new.cloned()))
+        let owned = |value: Option<&Cow<str>>| value.map(|value| value.to_string());
+        differs.then(|| (name.to_owned(), owned(of_base), owned(of_new)))
     };
     names.into_iter().filter_map(compare).collect()
 }
 
 /// What all runs have with one value, and the names that any has. `None` if one run does not know.
-fn agreed(runs: &[&Run], of: impl Fn(&Run) -> Option<Values>) -> Option<(Values, BTreeSet<String>)> {
+fn agreed<'a>(
+    runs: &[&'a Run],
+    of: impl Fn(&'a Run) -> Option<Values<'a>>,
+) -> Option<(Values<'a>, BTreeSet<&'a str>)> {
     let mut all = runs.iter().map(|run| of(run));
     let mut agreed = all.next()??;
-    let mut seen: BTreeSet<String> = agreed.keys().cloned().collect();
+    let mut seen: BTreeSet<&str> = agreed.keys().copied().collect();
     for one in all {
         let one = one?;
         agreed.retain(|name, value| one.get(name) == Some(value));
@@ -98,42 +112,51 @@ fn agreed(runs: &[&Run], of: impl Fn(&Run) -> Option<Values>) -> Option<(Values,
     Some((agreed, seen))
 }
 
-fn map<const N: usize>(pairs: [(&str, String); N]) -> Values {
-    pairs.into_iter().filter(|(_, value)| !value.is_empty()).map(|(name, v)| (name.to_owned(), v)).collect()
+fn borrowed(values: &BTreeMap<String, String>) -> Values<'_> {
+    values.iter().map(|(name, value)| (name.as_str(), Cow::from(value))).collect()
 }
 
-fn machine(run: &Run) -> Values {
+fn map<'a, const N: usize>(pairs: [(&'a str, Cow<'a, str>); N]) -> Values<'a> {
+    pairs.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+fn machine(run: &Run) -> Values<'_> {
     let of = &run.identity;
     map([
-        ("host", of.host.clone()),
-        ("architecture", of.arch.clone()),
-        ("CPUs", of.cpus.to_string()),
-        ("NUMA nodes", of.numa_nodes.to_string()),
-        ("memory", format!("{} MiB", of.memory_bytes >> 20)),
+        ("host", Cow::from(&of.host)),
+        ("architecture", Cow::from(&of.arch)),
+        ("CPUs", of.cpus.to_string().into()),
+        ("NUMA nodes", of.numa_nodes.to_string().into()),
+        ("memory", format!("{} MiB", of.memory_bytes >> 20).into()),
     ])
 }
 
-fn build(kernel: &Kernel) -> Values {
+fn build(kernel: &Kernel) -> Values<'_> {
     map([
-        ("release", kernel.release.clone()),
-        ("version", kernel.version.clone()),
-        ("build id", kernel.build_id.clone()),
+        ("release", Cow::from(&kernel.release)),
+        ("version", Cow::from(&kernel.version)),
+        ("build id", Cow::from(&kernel.build_id)),
     ])
+}
+
+fn probes(run: &Run, place: Place) -> Values<'_> {
+    let here = run.probes.iter().filter(|((_, at), _)| *at == place);
+    here.map(|((probe, _), how)| (probe.as_str(), Cow::from(how))).collect()
 }
 
 /// Parameters by name; several of one name are one, in their order.
-fn parameters(cmdline: &str) -> Values {
-    let mut parameters: BTreeMap<String, String> = BTreeMap::new();
+fn parameters(cmdline: &str) -> Values<'_> {
+    let mut parameters = Values::new();
     for word in cmdline.split_ascii_whitespace() {
         let (name, value) = word.split_once('=').unwrap_or((word, "yes"));
         if PER_RUN.contains(&name) {
             continue;
         }
-        let known = parameters.entry(name.to_owned()).or_default();
+        let known = parameters.entry(name).or_default();
         if !known.is_empty() {
-            known.push(' ');
+            *known += " ";
         }
-        known.push_str(value);
+        *known += value;
     }
     parameters
 }
@@ -150,39 +173,54 @@ fn middle(ns: impl Iterator<Item = u64>) -> Option<String> {
 /// Kind, name and subject: without the phase, for a span near a border may begin in either.
 type Identity<'a> = (&'a str, &'a str, &'a str);
 
-/// Own time of each span in each sound run, and how many runs are sound.
-fn times<'a>(runs: &[&'a Run]) -> (usize, HashMap<Identity<'a>, Vec<u64>>) {
-    let mut found: HashMap<Identity, Vec<u64>> = HashMap::new();
-    let sound: Vec<&&Run> = runs.iter().filter(|run| !run.spoiled).collect();
-    for run in &sound {
-        let mut of_run: HashMap<Identity, u64> = HashMap::new();
-        for (key, time) in &run.spans {
-            *of_run.entry((&key.kind, &key.name, &key.subject)).or_default() += time.own_ns;
-        }
-        for (identity, ns) in of_run {
-            found.entry(identity).or_default().push(ns);
-        }
-    }
-    (sound.len(), found)
+fn identity(key: &SpanKey) -> Identity<'_> {
+    (&key.kind, &key.name, &key.subject)
+}
+
+/// Own times in runs that are sound, with the index of the run.
+fn in_sound<'a>(
+    seen: &'a [(usize, &Time)],
+    runs: &'a [&Run],
+) -> impl Iterator<Item = (usize, u64)> + use<'a> {
+    seen.iter().filter(|(run, _)| !runs[*run].spoiled).map(|(run, time)| (*run, time.own_ns))
 }
 
 /// Initcalls and other spans that every sound run of one side has and none of the other, the longest
 /// first.
-fn came_and_went(base: &[&Run], new: &[&Run]) -> Vec<(What, Differing)> {
-    let (of_base, of_new) = (times(base), times(new));
-    if of_base.0 == 0 || of_new.0 == 0 {
+fn came_and_went(sides: [&[&Run]; 2], named: &Named) -> Vec<(What, Differing)> {
+    let sound = sides.map(|runs| runs.iter().filter(|run| !run.spoiled).count());
+    if sound.contains(&0) {
         return Vec::new();
     }
-    let mut found = Vec::new();
-    for ((runs, one), (_, other), came) in [(&of_base, &of_new, false), (&of_new, &of_base, true)] {
-        let only = one.iter().filter(|(identity, ns)| ns.len() == *runs && !other.contains_key(*identity));
-        for ((kind, name, subject), ns) in only {
-            let what = if *kind == "initcall" { What::Initcall } else { What::Span };
-            let label = if subject.is_empty() { (*name).to_owned() } else { format!("{name} [{subject}]") };
-            let time = middle(ns.iter().copied());
-            let differing = if came { (label, None, time) } else { (label, time, None) };
-            found.push((ns.iter().copied().max().unwrap_or(0), what, differing));
+    let mut present: HashMap<Identity, [bool; 2]> = HashMap::new();
+    for (key, seen) in named.iter() {
+        let present = present.entry(identity(key)).or_default();
+        for (side, present) in present.iter_mut().enumerate() {
+            *present |= in_sound(&seen[side], sides[side]).next().is_some();
         }
+    }
+    let mut one_sided: HashMap<(usize, Identity), BTreeMap<usize, u64>> = HashMap::new();
+    for (key, seen) in named.iter() {
+        let side = match present.get(&identity(key)) {
+            Some([true, false]) => 0,
+            Some([false, true]) => 1,
+            _ => continue,
+        };
+        let times = one_sided.entry((side, identity(key))).or_default();
+        for (run, ns) in in_sound(&seen[side], sides[side]) {
+            *times.entry(run).or_default() += ns;
+        }
+    }
+    let mut found = Vec::new();
+    for ((side, (kind, name, subject)), times) in one_sided {
+        if times.len() < sound[side] {
+            continue;
+        }
+        let what = if kind == "initcall" { What::Initcall } else { What::Span };
+        let label = if subject.is_empty() { name.to_owned() } else { format!("{name} [{subject}]") };
+        let time = middle(times.values().copied());
+        let differing = if side == 0 { (label, time, None) } else { (label, None, time) };
+        found.push((times.into_values().max(), what, differing));
     }
     found.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.2.cmp(&b.2)));
     found.into_iter().map(|(_, what, differing)| (what, differing)).collect()

@@ -10,6 +10,7 @@ pub mod budget;
 mod changes;
 mod judge;
 mod model;
+mod named;
 pub mod random;
 pub mod render;
 pub mod resample;
@@ -27,6 +28,7 @@ pub use run::{Run, SpanKey};
 
 use crate::report;
 use judge::Judge;
+use named::Named;
 
 /// What to hold differences to.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,14 +76,15 @@ pub fn compare_some(base: Vec<&Run>, new: Vec<&Run>, options: &Options) -> Compa
     judge.family(&mut vms);
     let mut phases = rows::phases(&base, &new);
     judge.family(&mut phases);
-    let (spans, spans_compared) = rows::named(Level::Span, &base, &new, &mut judge);
-    let (hot, _) = rows::named(Level::Hot, &base, &new, &mut judge);
+    let named_spans = Named::gather([&base, &new], |run| &run.spans);
+    let (spans, spans_compared) = rows::named(Level::Span, &named_spans, &mut judge);
+    let (hot, _) = rows::named(Level::Hot, &Named::gather([&base, &new], |run| &run.hot), &mut judge);
     warnings::of_rows(window.iter_mut().chain(&mut phases), limits.alpha, deterministic);
     warnings::of_runs(&base, &new, deterministic, &mut warnings);
     warnings.extend(warnings::left_out(window.iter().chain(&phases)));
     warnings.extend(warnings::undecided(&phases));
 
-    let changes = changes::find(&base, &new, &phases, &spans);
+    let changes = changes::find(&base, &new, &named_spans, &phases, &spans);
     let verdict = verdict(window.as_ref(), &phases);
     let mut comparison = Comparison {
         schema: SCHEMA.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Comparison, Options, Run, Verdict, compare_some, random::Random, summary::label};
+use super::{Comparison, Options, Row, Run, Verdict, compare_some, random::Random, summary::label};
 
 /// What the comparisons said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Tally {
     pub verdicts: BTreeMap<Verdict, u32>,
     /// Regressions by the phases that regressed; `window` for the whole.
     pub regressed: BTreeMap<String, u32>,
-    /// By the span that changed most among those that regressed.
+    /// By the span that changed most among those that regressed in a phase that regressed.
     pub blamed: BTreeMap<String, u32>,
 }
 
@@ -57,8 +57,11 @@ impl Tally {
         for row in rows.filter(|row| row.verdict == Verdict::Regression) {
             *self.regressed.entry(label(row)).or_default() += 1;
         }
-        let blamed = comparison.spans.iter().find(|row| row.verdict == Verdict::Regression);
-        if let Some(span) = blamed {
+        let regressed = |id: &str| {
+            comparison.phases.iter().any(|row| row.phase == id && row.verdict == Verdict::Regression)
+        };
+        let blamed = |row: &&Row| row.verdict == Verdict::Regression && regressed(&row.phase);
+        if let Some(span) = comparison.spans.iter().find(blamed) {
             *self.blamed.entry(format!("{}: {}", span.phase, label(span))).or_default() += 1;
         }
     }

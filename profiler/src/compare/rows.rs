@@ -1,11 +1,12 @@
 //! Runs of two sides -> rows, each with the runs that can be trusted there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::{
     judge::Judge,
     model::*,
-    run::{Run, SpanKey, Time},
+    named::{Named, Seen},
+    run::{Run, SpanKey},
     stats::median,
 };
 
@@ -114,8 +115,8 @@ fn phase(base: &[&Run], new: &[&Run], id: &str) -> Row {
 
 /// Named things (spans, counted functions) of one level, judged; those worth listing, and how many there
 /// were.
-pub fn named(level: Level, base: &[&Run], new: &[&Run], judge: &mut Judge) -> (Vec<Row>, usize) {
-    let mut rows = matched(level, base, new);
+pub fn named(level: Level, named: &Named, judge: &mut Judge) -> (Vec<Row>, usize) {
+    let mut rows = matched(level, named);
     let count = rows.len();
     judge.test(&mut rows);
     let change = |row: &Row| {
@@ -142,35 +143,32 @@ pub fn named(level: Level, base: &[&Run], new: &[&Run], judge: &mut Judge) -> (V
     (rows, count)
 }
 
-/// What both sides have, by identity; a run that does not have it, or did not see its end, has no value.
-fn matched(level: Level, base: &[&Run], new: &[&Run]) -> Vec<Row> {
-    // Hashed while it fills, for there may be millions; sorted once.
-    let mut found: HashMap<&SpanKey, [Vec<&Time>; 2]> = HashMap::new();
-    for (side, runs) in [base, new].into_iter().enumerate() {
-        for run in runs {
-            let things = if level == Level::Hot { &run.hot } else { &run.spans };
-            for (key, time) in things.iter().filter(|(_, time)| !time.unknown) {
-                found.entry(key).or_default()[side].push(time);
-            }
+/// What both sides have, in the order of identity; a run that does not have it, or did not see its end, has no value.
+fn matched(level: Level, named: &Named) -> Vec<Row> {
+    let times = |seen: &Seen, side: usize| {
+        let known = || seen[side].iter().map(|(_, time)| time).filter(|time| !time.unknown);
+        Times {
+            median_ns: None,
+            values_ns: known().map(|time| time.own_ns).collect(),
+            calls: median(&known().map(|time| time.calls as f64).collect::<Vec<_>>()),
         }
-    }
-    let times = |times: &[&Time]| Times {
-        median_ns: None,
-        values_ns: times.iter().map(|time| time.own_ns).collect(),
-        calls: median(&times.iter().map(|time| time.calls as f64).collect::<Vec<_>>()),
     };
-    found.retain(|_, sides| sides.iter().all(|side| !side.is_empty()));
-    let found: BTreeMap<&SpanKey, [Vec<&Time>; 2]> = found.into_iter().collect();
-    let row = |(key, [base, new]): (&SpanKey, [Vec<&Time>; 2])| Row {
-        phase: key.phase.clone(),
-        name: key.name.clone(),
-        kind: key.kind.clone(),
-        subject: key.subject.clone(),
-        base: times(&base),
-        new: times(&new),
-        ..empty(level)
+    let row = |(key, seen): (&SpanKey, &Seen)| {
+        let (base, new) = (times(seen, 0), times(seen, 1));
+        let both = !base.values_ns.is_empty() && !new.values_ns.is_empty();
+        both.then(|| Row {
+            phase: key.phase.clone(),
+            name: key.name.clone(),
+            kind: key.kind.clone(),
+            subject: key.subject.clone(),
+            base,
+            new,
+            ..empty(level)
+        })
     };
-    found.into_iter().map(row).collect()
+    let mut found: Vec<(&SpanKey, &Seen)> = named.iter().collect();
+    found.sort_unstable_by_key(|(key, _)| *key);
+    found.into_iter().filter_map(row).collect()
 }
 
 fn leave_out(run: &Run, reason: &str, excluded: &mut Vec<Excluded>) -> Option<u64> {

@@ -36,8 +36,10 @@ pub fn of(comparison: &Comparison) -> String {
     // Where times are exact, so is what one function costs, even if a timer tick more or less outweighs it.
     let regressed = |id: &str| rows(Verdict::Regression).any(|row| row.phase == id);
     let apart = |span: &&Row| span.verdict == Verdict::Regression && !regressed(&span.phase);
-    if let Some(span) = comparison.spans.iter().find(apart).filter(|_| comparison.deterministic) {
-        text += &format!("; but {} itself is longer by {}", label(span), change(span));
+    let apart = comparison.spans.iter().filter(apart).filter(|_| comparison.deterministic).take(3);
+    let apart: Vec<String> = apart.map(|span| format!("{} by {}", label(span), change(span))).collect();
+    if !apart.is_empty() {
+        text += &format!("; but longer in itself: {}", apart.join(", "));
     }
     text
 }
