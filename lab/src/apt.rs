@@ -1,4 +1,4 @@
-//! Kernel source packages from the machine's own Debian mirror, through an apt state of our own: works as
+//! Kernel sources, and a few programs for tests, from the machine's own Debian mirror, through an apt state of our own: works as
 //! any user and leaves the system's sources alone.
 
 use crate::cache::Cache;
@@ -15,7 +15,7 @@ use std::process::Command;
 const SUITES: [&str; 2] = ["trixie-backports", "sid"];
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// One version of a kernel source package.
+/// One version of a package.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SourcePackage {
     /// Package name, such as `linux-source-7.3`.
@@ -99,11 +99,18 @@ impl Apt {
                 names.join(" ")
             );
         };
-        let name = format!("linux-source-{wanted}");
-        let record = exec::output(self.command("apt-cache").args(["show", "--no-all-versions", &name]))?;
+        self.newest(&format!("linux-source-{wanted}"))
+    }
+
+    /// The newest version of a package.
+    ///
+    /// # Errors
+    /// When the mirror has none.
+    pub fn newest(&self, name: &str) -> Result<SourcePackage> {
+        let record = exec::output(self.command("apt-cache").args(["show", "--no-all-versions", name]))?;
         let version = record.lines().find_map(|line| line.strip_prefix("Version: "));
         let version = version.with_context(|| format!("apt-cache shows no version of {name}"))?;
-        Ok(SourcePackage { name, version: version.trim().into() })
+        Ok(SourcePackage { name: name.to_owned(), version: version.trim().into() })
     }
 
     /// Downloads `package` into `dir`.

@@ -1,4 +1,4 @@
-//! Files, folders and patterns -> runs to compare.
+//! Files, folders and patterns -> reports, or runs to compare.
 //!
 //! A file is a recording or a report in JSON; a folder is all of both in it, at any depth. Other files of
 //! a folder are passed over; a file that is named must be one or the other.
@@ -52,7 +52,8 @@ pub enum InputError {
 }
 
 /// One file to read.
-struct File {
+#[derive(Debug)]
+pub struct File {
     path: PathBuf,
     /// The user named it: it must be a run.
     named: bool,
@@ -66,14 +67,26 @@ struct File {
 pub fn load(paths: &[PathBuf], progress: &(dyn Fn(usize, usize) + Sync)) -> Result<Vec<Run>, InputError> {
     let mut runs = Vec::new();
     for path in paths {
-        let files = expand(path)?;
-        let read = read_all(&files, progress)?;
+        let read = read_all(&expand(path)?, progress)?;
         if read.is_empty() {
             return Err(InputError::Nothing(path.display().to_string()));
         }
         runs.extend(read);
     }
     Ok(runs)
+}
+
+/// The files of the paths, in their order; folders and patterns in the order of names. What a folder holds may still be
+/// no run: [`File::report`] tells.
+///
+/// # Errors
+/// [`InputError`] for a path that cannot be looked into.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<File>, InputError> {
+    paths
+        .iter()
+        .map(|path| expand(path))
+        .collect::<Result<Vec<_>, _>>()
+        .map(|files| files.into_iter().flatten().collect())
 }
 
 fn expand(path: &Path) -> Result<Vec<File>, InputError> {
@@ -143,13 +156,7 @@ fn read_all(files: &[File], progress: &(dyn Fn(usize, usize) + Sync)) -> Result<
 
 /// One run; `None` for a file of a folder that is something else.
 fn read(file: &File) -> Result<Option<Run>, InputError> {
-    let name = file.path.display().to_string();
-    let bytes = fs::read(&file.path).map_err(|error| InputError::Read(name.clone(), error))?;
-    match report(&name, &bytes) {
-        Ok(report) => Ok(Some(Run::new(name, &report))),
-        Err(InputError::Foreign(_)) if !file.named => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(file.report()?.map(|report| Run::new(file.name(), &report)))
 }
 
 /// The report that the bytes of the file `name` are, or give.
@@ -166,6 +173,31 @@ pub fn report(name: &str, bytes: &[u8]) -> Result<Report, InputError> {
         Ok(report) if report.schema == report::SCHEMA => Ok(report),
         Err(error) if is_report(bytes) => Err(InputError::Report(name, error)),
         _ => Err(InputError::Foreign(name)),
+    }
+}
+
+impl File {
+    /// Its name, for messages.
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Its name without folder and extension, if that is text.
+    pub fn stem(&self) -> Option<&str> {
+        self.path.file_stem()?.to_str()
+    }
+
+    /// Its report; `None` for a file of a folder that is something else.
+    ///
+    /// # Errors
+    /// [`InputError`], which names the file.
+    pub fn report(&self) -> Result<Option<Report>, InputError> {
+        let bytes = fs::read(&self.path).map_err(|error| InputError::Read(self.name(), error))?;
+        match report(&self.name(), &bytes) {
+            Ok(report) => Ok(Some(report)),
+            Err(InputError::Foreign(_)) if !self.named => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }
 

@@ -15,7 +15,9 @@
 //! render      a report in the formats of other tools
 //! compare     reports of two builds -> verdicts (pure)
 //! check       what a kernel offers -> how much of a live update could be measured (pure)
-//! inputs      files, folders, patterns -> runs (I/O)
+//! inputs      files, folders, patterns -> reports, runs (I/O)
+//! files       files that are whole or absent (I/O)
+//! push        reports -> a collector, each once (I/O)
 //! agent       what runs on the host: all the I/O of a live update
 //! live        the stream of a live update while it happens: agent, client, what a reader knows
 //! tui         a terminal's views of it (render only)
@@ -27,9 +29,11 @@ pub mod check;
 pub mod clock;
 pub mod compare;
 pub mod evidence;
+pub mod files;
 pub mod inputs;
 pub mod kexec;
 pub mod live;
+pub mod push;
 pub mod recording;
 pub mod render;
 pub mod report;

@@ -114,6 +114,8 @@ enum Command {
     Compare(cli::compare::Args),
     Budget(cli::budget::Args),
     Trend(cli::trend::Args),
+    Export(cli::export::Args),
+    Push(cli::push::Args),
     /// Print the raw evidence of a recording, one JSON line a frame
     Dump(cli::dump::Args),
     /// Stream the live update while it happens, under either kernel, to whoever connects
@@ -186,6 +188,8 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Compare(args) => return cli::compare::run(&args, &mut stdout),
         Command::Budget(args) => return cli::budget::run(&args, &mut stdout),
         Command::Trend(args) => cli::trend::run(&args, &mut stdout)?,
+        Command::Export(args) => cli::export::run(&args)?,
+        Command::Push(args) => return cli::push::run(&args),
         Command::Dump(args) => cli::dump::run(&args, &mut stdout)?,
         Command::Serve(args) => cli::serve::run(&args)?,
         Command::Stream(args) => cli::stream::run(&args, &mut stdout)?,

@@ -1,9 +1,11 @@
 //! `cargo xtask`: the steps that keep the checkout true: the committed eBPF object, the committed schema,
 //! and the one command that tests everything.
 
+mod dashboards;
 mod digest;
 mod ebpf;
 mod exports;
+mod fleet;
 mod page;
 mod resample;
 mod schema;
@@ -39,6 +41,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Write Grafana's dashboards out of dashboards/spec
+    Dashboards {
+        /// Change nothing: fail if the committed dashboards are not what the specifications give
+        #[arg(long)]
+        check: bool,
+    },
+    /// Make a fleet up, as Parquet and textfiles in target/fleet, or let a fleet's stores work on one
+    Fleet(fleet::Options),
     /// Drive the HTML report in a headless Chromium
     Page,
     /// Have exports read by the programs they are written for: Perfetto, DevTools, flamegraph.pl and others
@@ -61,6 +71,9 @@ fn main() -> ExitCode {
         Task::Ebpf { check: true } => ebpf::check(),
         Task::Schema { check: false } => schema::write(),
         Task::Schema { check: true } => schema::check(),
+        Task::Dashboards { check: false } => dashboards::write(),
+        Task::Dashboards { check: true } => dashboards::check(),
+        Task::Fleet(options) => fleet::run_with(&options),
         Task::Page => page::check(),
         Task::Exports => exports::check(),
         Task::Resample(draw) => resample::run(&draw),

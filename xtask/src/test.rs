@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, in the order of how soon they fail.
 
 use crate::workspace::{self, cargo, run};
-use crate::{ebpf, page, schema, tools};
+use crate::{dashboards, ebpf, fleet, page, schema, tools};
 use anyhow::{Context, Result, bail};
 use lab::{cache::Cache, packages};
 use std::process::Command;
@@ -15,18 +15,23 @@ const FUZZ_S: u32 = 60;
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     ("format", format),
     ("lints", lints),
     ("eBPF object", ebpf::check),
     ("unit and integration tests", tests),
     ("report schema", schema::check),
+    ("dashboards", dashboards::check),
     ("documentation", documentation),
     ("HTML report in a browser", page::check),
     ("licences and sources of dependencies", dependencies),
     ("live updates in a virtual machine", live_updates),
 ];
-const FULL_STEPS: [Step; 2] = [("long live updates", long_live_updates), ("fuzzing", fuzzing)];
+const FULL_STEPS: [Step; 3] = [
+    ("a fleet's stores: Parquet, Prometheus, OTLP", fleet::check),
+    ("long live updates", long_live_updates),
+    ("fuzzing", fuzzing),
+];
 
 /// Runs the steps up to the first that fails, and says how each went.
 ///
@@ -59,7 +64,16 @@ fn format() -> Result<()> {
 }
 
 fn lints() -> Result<()> {
-    run(cargo()?.args(["clippy", "--locked", "--all-targets", "--", "-D", "warnings"]))
+    run(cargo()?.args([
+        "clippy",
+        "--locked",
+        "--all-targets",
+        "--features",
+        "profiler/parquet",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 fn tests() -> Result<()> {

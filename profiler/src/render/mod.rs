@@ -13,6 +13,10 @@ mod html;
 mod junit;
 mod lanes;
 pub mod markdown;
+pub mod openmetrics;
+pub mod otlp;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 mod perfetto;
 #[cfg(test)]
 mod testing;

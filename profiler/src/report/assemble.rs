@@ -5,7 +5,7 @@ use super::{
     choice::{Chosen, choose},
     coverage::coverage,
     failures::failures,
-    guests,
+    guests, realtime,
     spans::phases,
     *,
 };
@@ -89,7 +89,12 @@ pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, Repor
         outcome: outcome(&stitched, ends.as_ref(), &failures, recording),
         failures,
         handover: stitched.handover,
-        clock: Clock { source: "tsc".to_owned(), hz: stitched.hz.get(), error_ns },
+        clock: Clock {
+            source: "tsc".to_owned(),
+            hz: stitched.hz.get(),
+            error_ns,
+            origin_unix_ns: ends.as_ref().and_then(|_| realtime::origin(&stitched, &axis)),
+        },
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
         window,
         vms,

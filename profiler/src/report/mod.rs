@@ -9,6 +9,7 @@ mod guests;
 mod lacks;
 mod model;
 pub mod provisional;
+mod realtime;
 mod spans;
 pub mod text;
 mod time;
@@ -16,6 +17,7 @@ mod time;
 pub use assemble::{ReportError, build, build_for, tool};
 pub use choice::{Choice, ChoiceError, WindowChoice};
 pub use model::*;
+pub use time::rfc3339;
 
 /// JSON Schema of [`Report`], generated from the types.
 pub fn schema() -> serde_json::Value {

@@ -68,6 +68,13 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Report {
+    /// There is no incoming half and nothing failed: the run is armed and has not begun, or its end was lost.
+    pub fn is_open(&self) -> bool {
+        self.incoming.is_none() && self.failures.is_empty() && self.outcome == Outcome::Partial
+    }
+}
+
 /// What made this report.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
@@ -159,6 +166,10 @@ pub struct Clock {
     pub hz: u64,
     /// Largest error of any border of the window, from the anchors.
     pub error_ns: u64,
+    /// Realtime at 0 of this axis, nanoseconds since 1970, by the outgoing kernel's clock if that was read, else by the
+    /// incoming one's; `null` without a window or such a reading. A label: durations come from `source` alone.
+    #[serde(default)]
+    pub origin_unix_ns: Option<u64>,
 }
 
 /// The window that is divided.

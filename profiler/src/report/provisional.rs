@@ -48,7 +48,12 @@ pub fn build(calls: &[Call], marks: &[Sighting], hz: Hz) -> Report {
     let errors = cells.iter().map(|cell| axis.error(cell.begin.error_ticks));
     Report {
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
-        clock: Clock { source: "tsc".to_owned(), hz: hz.get(), error_ns: errors.max().unwrap_or(0) },
+        clock: Clock {
+            source: "tsc".to_owned(),
+            hz: hz.get(),
+            error_ns: errors.max().unwrap_or(0),
+            origin_unix_ns: None,
+        },
         window,
         phases,
         brownout,

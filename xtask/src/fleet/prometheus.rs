@@ -1,0 +1,141 @@
+//! A real Prometheus with a real node_exporter for each host of a small fleet, and one with a real recording: every
+//! query of dashboards and rules returns data.
+
+use super::{
+    Fleet, folder,
+    queries::{of_dashboards, of_rules},
+    server::{Api, Server, free_port},
+    tools,
+};
+use crate::workspace::{self, run};
+use anyhow::{Context, Result, bail};
+use lab::exec;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Enough hosts for each trouble, and for two kernels with five hosts each.
+const HOSTS: &str = "16";
+/// The newest kernel's initcalls, so that a rollout is worth an alert.
+const SLOWER: &str = "2.5";
+/// How long data may take to come through exporters, scrapes and rules, each once a second.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Most series that one host may have.
+const SERIES: f64 = 128.0;
+
+/// What runs until it is dropped.
+pub struct Running {
+    /// The Prometheus.
+    pub api: Api,
+    _servers: Vec<Server>,
+}
+
+/// Starts it all and asks every question.
+///
+/// # Errors
+/// When promtool finds fault, or a query returns nothing.
+pub fn check(fleet: &Fleet) -> Result<Running> {
+    let programs = tools::prometheus()?;
+    let rules = workspace::root()?.join("dashboards/prometheus");
+    run(Command::new(programs.join("promtool"))
+        .args(["check", "rules", "blackout.rules.yml"])
+        .current_dir(&rules))?;
+    run(Command::new(programs.join("promtool"))
+        .args(["test", "rules", "blackout.rules.test.yml"])
+        .current_dir(&rules))?;
+
+    let dir = folder("prometheus")?;
+    let textfiles = dir.join("textfiles");
+    run(fleet.command().args(["--hosts", HOSTS, "--slower", SLOWER]).arg("--textfiles").arg(&textfiles))?;
+    // One export has stopped, and one host is of the lab.
+    let old = SystemTime::now() - Duration::from_secs(3 * 86_400);
+    File::options().append(true).open(textfiles.join("hv-000015/blackout.prom"))?.set_modified(old)?;
+    let recording = workspace::root()?.join("fixtures/plain.blackout");
+    fs::create_dir_all(textfiles.join("lab"))?;
+    let mut export = Command::new(fleet.blackout());
+    export.arg("export").arg("--openmetrics").arg(textfiles.join("lab/blackout.prom"));
+    run(export.arg(&recording))?;
+
+    let running = start(&programs, &dir, &textfiles)?;
+    wait_for_data(&running.api)?;
+    bounded(&running.api)?;
+    let report =
+        exec::output(Command::new(fleet.blackout()).args(["report", "--format", "json"]).arg(&recording))?;
+    let report: serde_json::Value = serde_json::from_str(&report)?;
+    let window_ns = report["window"]["duration_ns"].as_u64().context("a window")?;
+    let seen = running.api.number("blackout_window_seconds{instance=\"lab\"}")?;
+    if seen != window_ns as f64 / 1e9 {
+        bail!("Prometheus has a window of {seen} s, and the report one of {window_ns} ns");
+    }
+    Ok(running)
+}
+
+fn start(programs: &Path, dir: &Path, textfiles: &Path) -> Result<Running> {
+    let mut hosts: Vec<PathBuf> =
+        fs::read_dir(textfiles)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    hosts.sort();
+    let (mut servers, mut targets) = (Vec::new(), String::new());
+    for host in &hosts {
+        let name = host.file_name().and_then(|name| name.to_str()).context("a host's name")?;
+        let port = free_port()?;
+        let mut exporter = Command::new(programs.join("prometheus-node-exporter"));
+        exporter.args(["--collector.disable-defaults", "--collector.textfile"]);
+        exporter.arg(format!("--collector.textfile.directory={}", host.display()));
+        exporter.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+        servers.push(Server::start(&mut exporter, &dir.join(format!("{name}.log")))?);
+        targets += &format!("      - {{targets: ['127.0.0.1:{port}'], labels: {{instance: {name}}}}}\n");
+    }
+    let rules = workspace::root()?.join("dashboards/prometheus/blackout.rules.yml");
+    let config = dir.join("prometheus.yml");
+    let text = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n  \
+         - job_name: node\n    static_configs:\n{targets}",
+        rules.display()
+    );
+    fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
+    let (port, log) = (free_port()?, dir.join("prometheus.log"));
+    let mut prometheus = Command::new(programs.join("prometheus"));
+    prometheus.arg(format!("--config.file={}", config.display()));
+    prometheus.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
+    prometheus.arg(format!("--web.listen-address=127.0.0.1:{port}"));
+    prometheus.args(["--web.enable-otlp-receiver", "--enable-feature=native-histograms"]);
+    servers.push(Server::start(&mut prometheus, &log)?);
+    Ok(Running { api: Api::wait(port, &log)?, _servers: servers })
+}
+
+fn wait_for_data(api: &Api) -> Result<()> {
+    let queries: Vec<(String, String)> = of_dashboards()?.into_iter().chain(of_rules(api)?).collect();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut empty = Vec::new();
+        for (place, query) in &queries {
+            if api.query(query)?.is_empty() {
+                empty.push(format!("{place}: {query}"));
+            }
+        }
+        if empty.is_empty() {
+            eprintln!("xtask: each of {} queries of dashboards and rules returns data", queries.len());
+            // Rules that fail only show so once they have run.
+            return of_rules(api).map(drop);
+        }
+        if Instant::now() > until {
+            bail!("{} queries return nothing:\n{}", empty.len(), empty.join("\n"));
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn bounded(api: &Api) -> Result<()> {
+    let series = api.number("max(count by (instance) ({__name__=~\"blackout_.+\"}))")?;
+    if series > SERIES {
+        bail!("a host has {series} series, and may have {SERIES}");
+    }
+    eprintln!("xtask: a host has at most {series} series");
+    let errors = api.number("sum(node_textfile_scrape_error)")?;
+    if errors > 0.0 {
+        bail!("node_exporter could not read {errors} textfiles");
+    }
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! Programs that only these checks need, kept in the cache: Prometheus and its friends out of Debian's packages,
+//! unpacked and not installed; Python's packages in an environment of their own.
+
+use crate::workspace::run;
+use anyhow::{Context, Result};
+use lab::{apt::Apt, cache::Cache};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// Debian's packages: a Prometheus that receives OTLP (3.0 and later).
+const PACKAGES: [&str; 3] = ["prometheus", "promtool", "prometheus-node-exporter"];
+/// Python's packages: two engines, another reader of Parquet, and OTLP as its authors publish it.
+const PYTHON: [&str; 4] =
+    ["duckdb==2.0.1", "datafusion==55.0.0", "pyarrow==26.0.1", "opentelemetry-proto==1.45.2"];
+
+/// The folder with Prometheus' programs.
+///
+/// # Errors
+/// When they cannot be fetched.
+pub fn prometheus() -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    let (root, programs) = (cache.path("tools/prometheus"), cache.path("tools/prometheus/usr/bin"));
+    let _lock = cache.lock("tools")?;
+    if PACKAGES.iter().all(|name| programs.join(name).is_file()) {
+        return Ok(programs);
+    }
+    let apt = Apt::update(&cache)?;
+    for name in PACKAGES {
+        let download = cache.temporary()?;
+        let package = apt.download(&apt.newest(name)?, download.path())?;
+        run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&root))?;
+    }
+    Ok(programs)
+}
+
+/// A Python with its packages.
+///
+/// # Errors
+/// When they cannot be fetched.
+pub fn python() -> Result<PathBuf> {
+    let cache = Cache::open()?;
+    let root = cache.path("tools/python");
+    let (python, done) = (root.join("bin/python"), root.join(format!("done-{}", PYTHON.join("-"))));
+    let _lock = cache.lock("tools")?;
+    if !done.is_file() {
+        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&root));
+        made.context("a Python environment (Debian: apt-get install python3-venv)")?;
+        run(Command::new(&python).args(["-m", "pip", "--quiet", "install"]).args(PYTHON))?;
+        fs::write(&done, "").with_context(|| format!("cannot write {}", done.display()))?;
+    }
+    Ok(python)
+}
