@@ -1,5 +1,5 @@
 //! `cargo xtask fleet`: a fleet that is made up, and what a fleet's stores make of it: Parquet in two engines, a real
-//! Prometheus with node_exporters, a receiver of OTLP.
+//! Prometheus with node_exporters, receivers of OTLP.
 
 mod otlp;
 mod parquet;
@@ -60,8 +60,8 @@ pub fn run_with(options: &Options) -> Result<()> {
 pub fn check() -> Result<()> {
     let fleet = Fleet::build()?;
     parquet::check(&fleet)?;
-    let prometheus = prometheus::check(&fleet)?;
-    otlp::check(&fleet, &prometheus)
+    prometheus::check(&fleet)?;
+    otlp::check(&fleet)
 }
 
 /// The programs of this checkout, with all features.

@@ -1,6 +1,11 @@
-//! `blackout push`, against Prometheus for metrics and a receiver with the official protos for traces.
+//! `blackout push`, against receivers that are not ours: VictoriaMetrics for metrics, and for traces one that decodes
+//! with the official protos.
 
-use super::{Fleet, folder, prometheus::Running, tools};
+use super::{
+    Fleet, folder,
+    server::{Api, Server, free_port},
+    tools,
+};
 use crate::workspace::{self, run};
 use anyhow::Result;
 use std::process::Command;
@@ -9,9 +14,15 @@ use std::process::Command;
 ///
 /// # Errors
 /// When something is not as the report has it, or not there once.
-pub fn check(fleet: &Fleet, prometheus: &Running) -> Result<()> {
-    let root = workspace::root()?;
+pub fn check(fleet: &Fleet) -> Result<()> {
+    let (root, dir) = (workspace::root()?, folder("otlp")?);
+    let (port, log) = (free_port()?, dir.join("victoria-metrics.log"));
+    let mut victoria = Command::new(tools::programs()?.join("victoria-metrics"));
+    victoria.arg(format!("-storageDataPath={}", dir.join("data").display()));
+    victoria.arg(format!("-httpListenAddr=127.0.0.1:{port}")).arg("-opentelemetry.usePrometheusNaming");
+    let _server = Server::start(&mut victoria, &log)?;
+    let api = Api::wait(port, &log)?;
     let mut check = Command::new(tools::python()?);
     check.arg(root.join("profiler/tests/otlp/check.py")).arg(fleet.blackout()).arg(root.join("fixtures"));
-    run(check.arg(folder("otlp")?).arg(&prometheus.api.base))
+    run(check.arg(dir.join("state")).arg(&api.base))
 }

@@ -26,9 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(90);
 const SERIES: f64 = 128.0;
 
 /// What runs until it is dropped.
-pub struct Running {
-    /// The Prometheus.
-    pub api: Api,
+struct Running {
+    api: Api,
     _servers: Vec<Server>,
 }
 
@@ -36,8 +35,8 @@ pub struct Running {
 ///
 /// # Errors
 /// When promtool finds fault, or a query returns nothing.
-pub fn check(fleet: &Fleet) -> Result<Running> {
-    let programs = tools::prometheus()?;
+pub fn check(fleet: &Fleet) -> Result<()> {
+    let programs = tools::programs()?;
     let rules = workspace::root()?.join("dashboards/prometheus");
     run(Command::new(programs.join("promtool"))
         .args(["check", "rules", "blackout.rules.yml"])
@@ -69,7 +68,7 @@ pub fn check(fleet: &Fleet) -> Result<Running> {
     if seen != window_ns as f64 / 1e9 {
         bail!("Prometheus has a window of {seen} s, and the report one of {window_ns} ns");
     }
-    Ok(running)
+    Ok(())
 }
 
 fn start(programs: &Path, dir: &Path, textfiles: &Path) -> Result<Running> {
@@ -100,7 +99,6 @@ fn start(programs: &Path, dir: &Path, textfiles: &Path) -> Result<Running> {
     prometheus.arg(format!("--config.file={}", config.display()));
     prometheus.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
     prometheus.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-    prometheus.args(["--web.enable-otlp-receiver", "--enable-feature=native-histograms"]);
     servers.push(Server::start(&mut prometheus, &log)?);
     Ok(Running { api: Api::wait(port, &log)?, _servers: servers })
 }

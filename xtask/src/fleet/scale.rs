@@ -33,7 +33,7 @@ type Files = Arc<HashMap<String, Vec<u8>>>;
 /// # Errors
 /// When something cannot be started, or Prometheus says no.
 pub fn measure(hosts: u32) -> Result<()> {
-    let (fleet, programs) = (Fleet::build()?, tools::prometheus()?);
+    let (fleet, programs) = (Fleet::build()?, tools::programs()?);
     let dir = folder("scale")?;
     let textfiles = dir.join("textfiles");
     let count = hosts.to_string();

@@ -46,7 +46,7 @@ pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-/// A Prometheus's answers.
+/// Answers of a Prometheus, or of what speaks as one.
 pub struct Api {
     agent: Agent,
     /// `http://HOST:PORT`.
@@ -63,13 +63,13 @@ impl Api {
         let api = Self { agent: config.into(), base: format!("http://127.0.0.1:{port}") };
         let until = Instant::now() + BEGIN;
         while Instant::now() < until {
-            let answer = api.agent.get(format!("{}/-/ready", api.base)).call();
+            let answer = api.agent.get(format!("{}/-/healthy", api.base)).call();
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(api);
             }
             thread::sleep(Duration::from_millis(200));
         }
-        bail!("Prometheus does not begin: see {}", log.display())
+        bail!("{} does not answer: see {}", api.base, log.display())
     }
 
     /// `data` of an answer.

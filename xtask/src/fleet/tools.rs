@@ -8,19 +8,19 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Debian's packages: a Prometheus that receives OTLP (3.0 and later).
-const PACKAGES: [&str; 3] = ["prometheus", "promtool", "prometheus-node-exporter"];
+/// Debian's packages. Its Prometheus is built without the receiver of OTLP, its VictoriaMetrics has one.
+const PACKAGES: [&str; 4] = ["prometheus", "promtool", "prometheus-node-exporter", "victoria-metrics"];
 /// Python's packages: two engines, another reader of Parquet, and OTLP as its authors publish it.
 const PYTHON: [&str; 4] =
     ["duckdb==2.0.1", "datafusion==55.0.0", "pyarrow==26.0.1", "opentelemetry-proto==1.45.2"];
 
-/// The folder with Prometheus' programs.
+/// The folder with the programs of [`PACKAGES`].
 ///
 /// # Errors
 /// When they cannot be fetched.
-pub fn prometheus() -> Result<PathBuf> {
+pub fn programs() -> Result<PathBuf> {
     let cache = Cache::open()?;
-    let (root, programs) = (cache.path("tools/prometheus"), cache.path("tools/prometheus/usr/bin"));
+    let (root, programs) = (cache.path("tools/fleet"), cache.path("tools/fleet/usr/bin"));
     let _lock = cache.lock("tools")?;
     if PACKAGES.iter().all(|name| programs.join(name).is_file()) {
         return Ok(programs);
