@@ -109,6 +109,30 @@ fn strict_tells_a_poor_recording_after_writing_its_report() {
 }
 
 #[test]
+fn export_replaces_the_textfile_and_counts_what_it_cannot_read() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let plain = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/plain.blackout");
+    let mut damaged = header(codec::VERSION);
+    damaged[15] ^= 1;
+    fs::write(dir.path().join("damaged"), damaged).unwrap();
+    fs::write(dir.path().join("host.prom"), "old").unwrap();
+    let (code, stdout, stderr) = run(dir.path(), &["export", "--openmetrics", "host.prom", plain, "damaged"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), ""), "{stderr}");
+    assert!(stderr.contains("damaged"), "{stderr}");
+    let text = fs::read_to_string(dir.path().join("host.prom")).unwrap();
+    assert!(text.contains("blackout_recordings{outcome=\"unreadable\"} 1\n"), "{text}");
+    assert!(text.contains("blackout_window_seconds{definition=\"host\"} 2.843638142\n"), "{text}");
+    // For node_exporter, which is another user.
+    let mode = fs::metadata(dir.path().join("host.prom")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
+    let (code, _, stderr) = run(dir.path(), &["export", "--openmetrics", "other.prom", "missing"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("missing") && !dir.path().join("other.prom").exists(), "{stderr}");
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let (reader, writer) = pipe().unwrap();
     drop(reader);

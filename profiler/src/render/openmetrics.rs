@@ -343,6 +343,28 @@ mod tests {
     }
 
     #[test]
+    fn a_run_without_an_end_is_open_until_another_comes_after_it() {
+        let open = |day: &str| {
+            let mut report = report(Vec::new());
+            report.run.recorded_at = format!("2026-11-{day}T00:00:00Z");
+            report.outcome = Outcome::Partial;
+            report
+        };
+        let mut done = report(Vec::new());
+        done.run.recorded_at = "2026-11-02T00:00:00Z".to_owned();
+        let mut tally = Tally::default();
+        [open("01"), done, open("03")].into_iter().for_each(|report| tally.add(report));
+        let text = render(&tally).unwrap();
+        for (outcome, count) in [("complete", 1), ("partial", 1), ("open", 1)] {
+            assert!(
+                text.contains(&format!("blackout_recordings{{outcome=\"{outcome}\"}} {count}\n")),
+                "{text}"
+            );
+        }
+        assert!(text.contains("blackout_update_outcome{outcome=\"complete\"} 1\n"), "{text}");
+    }
+
+    #[test]
     fn no_recording_is_no_update_and_not_one_of_zero_seconds() {
         let text = render(&Tally::default()).unwrap();
         assert!(!text.contains("window_seconds") && text.ends_with("# EOF\n"), "{text}");
