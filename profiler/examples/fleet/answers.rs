@@ -102,10 +102,10 @@ impl Answers {
             let median = |kernel: &str| {
                 kernels.get(kernel).filter(|windows| windows.len() >= 3).map(|windows| quantile(windows, 0.5))
             };
-            if let (Some(old), Some(new)) = (median(KERNELS[1]), median(KERNELS[2])) {
-                if new > 1.2 * old {
-                    regressed.push((host, old, new));
-                }
+            if let (Some(old), Some(new)) = (median(KERNELS[1]), median(KERNELS[2]))
+                && new > 1.2 * old
+            {
+                regressed.push((host, old, new));
             }
         }
         regressed

@@ -87,7 +87,10 @@ fn hosts_of(args: &Args, fleet: &Fleet, worker: u32, hosts: impl Iterator<Item =
         Some(dir) => Some(Pending::create(&folder(dir)?.join(format!("part-{worker}.parquet")), 0o644)?),
         None => None,
     };
-    let mut writer = pending.as_mut().map(|pending| Writer::new(pending.file())).transpose()?;
+    let mut writer = match &mut pending {
+        Some(pending) => Some(Writer::new(pending.file().try_clone()?)?),
+        None => None,
+    };
     for number in hosts {
         let host = Host::new(fleet, number);
         let mut tally = Tally::default();
