@@ -35,6 +35,7 @@ pub fn picture() -> Result<()> {
 fn screen() -> Result<String> {
     let root = workspace::root()?;
     let dir = workspace::target("terminal")?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let tmux = |arguments: &[&str]| {
         let mut command = Command::new("tmux");
         command.current_dir(&root).arg("-S").arg(dir.join("tmux")).args(arguments);

@@ -87,8 +87,9 @@ fn micros(ns: f64) -> f64 {
 fn length(start_ns: i64, duration_ns: u64) -> f64 {
     let (start, plain) = (micros(start_ns as f64), micros(duration_ns as f64));
     let end = micros(start_ns.saturating_add_unsigned(duration_ns) as f64);
-    let near = [plain, plain.next_down(), plain.next_up()];
-    near.into_iter().find(|length| start + length == end).unwrap_or(plain.next_down().max(0.0))
+    let exact = end - start;
+    let fits = [plain, exact].into_iter().find(|length| start + length == end);
+    fits.unwrap_or(exact.next_down().max(0.0))
 }
 
 fn merge(mut into: Value, from: Value) -> Value {
