@@ -49,11 +49,14 @@ fn screen() -> Result<String> {
     let show = || exec::output(&mut tmux(&["capture-pane", "-e", "-p"]));
     let wait = |text: &str| -> Result<String> {
         let began = Instant::now();
+        let mut last = String::new();
         loop {
             let screen = show()?;
-            if screen.contains(text) {
+            // Twice the same: a frame that is being drawn shows some of the one before.
+            if screen.contains(text) && screen == last {
                 return Ok(screen);
             }
+            last = screen;
             if began.elapsed() > Duration::from_secs(60) {
                 bail!("the terminal never shows `{text}`");
             }
