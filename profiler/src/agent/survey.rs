@@ -118,15 +118,17 @@ fn listener(global: &Instance) -> Option<String> {
 
 fn recorder() -> Result<Option<Recorder>, AgentError> {
     let Some(instance) = Instance::flight_recorder()? else { return Ok(None) };
+    let records = instance.records()?;
     let number = |text: String| text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok());
     Ok(Some(Recorder {
         instance: FLIGHT_RECORDER.to_owned(),
         bytes: number(instance.get("buffer_total_size_kb")?).unwrap_or(0) * 1024,
         clock: instance.clock()?,
         armed: instance.get(&format!("events/{EVENT}/enable"))?.trim() == "1",
-        // `show_last_boot_header`, kernel/trace/trace.c, Linux 7.3.
-        previous_boot: instance.get("last_boot_info").is_ok_and(|text| !text.starts_with("# Current")),
-        records: instance.records()?,
+        // `show_last_boot_header`, kernel/trace/trace.c, Linux 7.3; a cold boot's empty ring says so too.
+        previous_boot: records > 0
+            && instance.get("last_boot_info").is_ok_and(|text| !text.starts_with("# Current")),
+        records,
     }))
 }
 
