@@ -78,8 +78,8 @@ fn a_trace_has_every_phase_and_span_where_the_report_has_it() {
                 |spans: &[profiler::report::Span]| spans.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
             assert_eq!(inside.iter().map(|s| s.name.clone()).collect::<Vec<_>>(), names(&phase.spans));
         }
-        let parents = spans.iter().filter(|span| !span.parent_span_id.is_empty());
-        assert!(parents.into_iter().all(|span| by_id.contains_key(span.parent_span_id.as_slice())));
+        let mut parents = spans.iter().filter(|span| !span.parent_span_id.is_empty());
+        assert!(parents.all(|span| by_id.contains_key(span.parent_span_id.as_slice())));
     }
 }
 

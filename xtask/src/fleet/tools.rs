@@ -14,7 +14,7 @@ const PACKAGES: [&str; 4] = ["prometheus", "promtool", "prometheus-node-exporter
 const PYTHON: [&str; 4] =
     ["duckdb==2.0.1", "datafusion==55.0.0", "pyarrow==26.0.1", "opentelemetry-proto==1.45.2"];
 
-/// The folder with the programs of [`PACKAGES`].
+/// The folder with Prometheus and its friends.
 ///
 /// # Errors
 /// When they cannot be fetched.
