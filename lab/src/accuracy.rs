@@ -3,6 +3,7 @@
 use crate::binaries;
 use crate::cache::Cache;
 use crate::cli::LiveUpdate;
+use crate::document;
 use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
 use crate::reports::Reported;
@@ -12,7 +13,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What the world switches at both ends may cost under emulation, where each is some 50 us.
@@ -149,50 +150,13 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     let text = table(&comparisons, &failures);
     print!("{text}");
     let section = format!("Linux {release}, {} CPUs of the lab's machine.\n\n{text}", lab.cpus);
-    keep(&options.markdown, &command(), &section)?;
+    document::keep(&options.markdown, PREAMBLE, &document::command(), &section)?;
     let right = failures.is_empty() && comparisons.iter().all(Comparison::is_right);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The command as it was given, without where it wrote.
-fn command() -> String {
-    let mut words = vec!["cargo lab".to_owned()];
-    let mut arguments = std::env::args().skip(1);
-    while let Some(word) = arguments.next() {
-        match word.as_str() {
-            "--json" | "--markdown" | "--out" => drop(arguments.next()),
-            _ => words.push(word),
-        }
-    }
-    words.join(" ")
-}
-
-fn keep(path: &Path, command: &str, section: &str) -> Result<()> {
-    let earlier = fs::read_to_string(path).unwrap_or_default();
-    fs::write(path, with_section(&earlier, command, section))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
 /// What the sections stand under.
 const PREAMBLE: &str = include_str!("accuracy.md");
-const HEADING: &str = "\n## ";
-
-/// The document with this command's section replaced or added; the preamble is always this version's.
-fn with_section(document: &str, command: &str, section: &str) -> String {
-    let heading = format!("`{command}`");
-    let mut sections: Vec<(String, String)> = document
-        .split(HEADING)
-        .skip(1)
-        .filter_map(|part| part.split_once('\n'))
-        .map(|(title, body)| (title.to_owned(), body.trim().to_owned()))
-        .collect();
-    match sections.iter_mut().find(|(title, _)| *title == heading) {
-        Some((_, body)) => *body = section.trim().to_owned(),
-        None => sections.push((heading, section.trim().to_owned())),
-    }
-    let sections = sections.iter().map(|(title, body)| format!("{HEADING}{title}\n\n{body}\n"));
-    sections.fold(PREAMBLE.trim_end().to_owned() + "\n", |document, section| document + &section)
-}
 
 /// The table in Markdown, readable as it is, and what it comes to.
 fn table(comparisons: &[Comparison], failures: &[String]) -> String {
@@ -287,18 +251,6 @@ mod tests {
         let error = Comparison::of(3, &guest, &unknown).unwrap_err();
         assert_eq!(error, "run 3, guest vm1: its blackout was not measured: it ran before");
         assert!(Comparison::of(3, &guest, &Value::Null).is_err());
-    }
-
-    #[test]
-    fn a_section_takes_the_place_of_the_same_commands() {
-        let first = with_section("", "cargo lab accuracy", "old\n");
-        let both = with_section(&first, "cargo lab accuracy --deterministic", "other");
-        let again = with_section(&both, "cargo lab accuracy", "new");
-        assert!(again.starts_with("# "), "{again}");
-        assert!(again.ends_with(
-            "\n## `cargo lab accuracy`\n\nnew\n\n## `cargo lab accuracy --deterministic`\n\nother\n"
-        ));
-        assert_eq!(with_section(&again, "cargo lab accuracy", "new"), again);
     }
 
     #[test]

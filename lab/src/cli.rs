@@ -4,12 +4,12 @@ use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
-use crate::plan::{Fault, Guest, Luo, Plan, Workload};
+use crate::plan::{Fault, Guest, Luo, Observer, Plan, Workload};
 use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::reports::{self, Reported};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
-use crate::{accel, accuracy, bench, bisect, initramfs, packages, selftest};
+use crate::{accel, accuracy, bench, bisect, initramfs, overhead, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::fs;
@@ -70,6 +70,7 @@ struct Options {
 #[derive(Debug, clap::Subcommand)]
 enum Subcommand {
     Accuracy(Box<accuracy::Options>),
+    Overhead(Box<overhead::Options>),
     Bench(Box<bench::Options>),
     BisectStep(Box<bisect::Options>),
 }
@@ -128,6 +129,9 @@ pub struct LiveUpdate {
     /// nanosecond, whatever else the machine does. Emulation only; not the times of any real machine
     #[arg(long)]
     deterministic: bool,
+    /// Count functions that are called once a page or folio
+    #[arg(long)]
+    hot: bool,
     /// Appended to the incoming kernel's command line
     #[arg(long, value_name = "CMDLINE", default_value = "", allow_hyphen_values = true)]
     append: String,
@@ -180,6 +184,7 @@ pub fn main() -> ExitCode {
     let ended = match &options.command {
         None => run(&options).map(|complete| if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Some(Subcommand::Accuracy(options)) => accuracy::main(options),
+        Some(Subcommand::Overhead(options)) => overhead::main(options),
         Some(Subcommand::Bench(options)) => bench::main(options),
         Some(Subcommand::BisectStep(options)) => Ok(bisect::main(options)),
     };
@@ -233,6 +238,19 @@ impl LiveUpdate {
         packages::require("the virtual machine", packages::QEMU)
     }
 
+    /// What a live update does, but for who looks at it.
+    ///
+    /// # Errors
+    /// When options do not go together.
+    pub fn plan(&self) -> Result<Plan> {
+        plan(self)
+    }
+
+    /// Memory of the virtual machine, bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory
+    }
+
     /// Whether time is a function of the instructions executed.
     pub fn is_deterministic(&self) -> bool {
         self.deterministic
@@ -250,7 +268,35 @@ impl LiveUpdate {
         binaries: &Binaries,
         out: PathBuf,
     ) -> Result<Lab> {
-        let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), delays, ..plan(self)? };
+        let plan = Plan { delays, ..plan(self)? };
+        self.prepare_plan(cache, (outgoing, incoming), plan, binaries, out)
+    }
+
+    /// Everything for live updates that somebody else may look at.
+    ///
+    /// # Errors
+    /// As [`LiveUpdate::prepare`].
+    pub fn prepare_for(
+        &self,
+        observer: Observer,
+        cache: &Cache,
+        kernels: (Kernel, Kernel),
+        binaries: &Binaries,
+        out: PathBuf,
+    ) -> Result<Lab> {
+        let plan = Plan { observer, ..plan(self)? };
+        self.prepare_plan(cache, kernels, plan, binaries, out)
+    }
+
+    fn prepare_plan(
+        &self,
+        cache: &Cache,
+        (outgoing, incoming): (Kernel, Kernel),
+        plan: Plan,
+        binaries: &Binaries,
+        out: PathBuf,
+    ) -> Result<Lab> {
+        let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan };
         let workload = workload(cache, self, &incoming)?;
         let accel = match self.accel {
             _ if self.deterministic => Accel::Tcg,
@@ -320,6 +366,7 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         serve: options.serve.is_some(),
         crowd: options.crowd,
         deterministic: options.deterministic,
+        observer: if options.hot { Observer::Hot } else { Observer::Blackout },
         ..Plan::new(workload)
     })
 }

@@ -5,9 +5,10 @@
 use crate::binaries::Binaries;
 use crate::cpio::Archive;
 use crate::exec;
-use crate::packages::BUSYBOX;
+use crate::packages::{BPFTRACE_PATH as BPFTRACE, BUSYBOX};
 use crate::plan::{PLAN_FILE, Plan};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -25,6 +26,9 @@ pub fn build(binaries: &Binaries, plan: &Plan, workload: Option<&Path>) -> Resul
     archive.file("init", 0o755, &read(&binaries.lab)?)?;
     archive.file("bin/blackout", 0o755, &read(&binaries.blackout)?)?;
     archive.file(PLAN_FILE, 0o644, &serde_json::to_vec(plan)?)?;
+    if plan.observer.needs_bpftrace() {
+        add_with_libraries(&mut archive, Path::new(BPFTRACE))?;
+    }
     if let Some(workload) = workload {
         add_busybox(&mut archive)?;
         for half in ["outgoing", "incoming"] {
@@ -35,6 +39,25 @@ pub fn build(binaries: &Binaries, plan: &Plan, workload: Option<&Path>) -> Resul
         add_tree(&mut archive, workload, "workload")?;
     }
     Ok(archive.finish())
+}
+
+/// Adds a dynamic program and everything it is linked with, each where it is on the host.
+fn add_with_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
+    let libraries = exec::output(Command::new("ldd").arg(program))?;
+    // Lines such as `libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x...)`, and the loader's without an arrow.
+    let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    let mut dirs = BTreeSet::new();
+    for path in [program].into_iter().chain(libraries.map(Path::new)) {
+        let parents: Vec<_> = path.ancestors().skip(1).filter(|dir| dir.parent().is_some()).collect();
+        for dir in parents.into_iter().rev() {
+            // `bin` is there already.
+            if dir != Path::new("/bin") && dirs.insert(dir.to_owned()) {
+                archive.directory(&dir.to_string_lossy())?;
+            }
+        }
+        archive.file(&path.to_string_lossy(), 0o755, &read(path)?)?;
+    }
+    Ok(())
 }
 
 /// Adds a static busybox and its applets, if the system has one.

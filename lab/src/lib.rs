@@ -13,6 +13,8 @@
 //! accel qemu watch          the virtual machine, and what its console says
 //! run reports               one live update and its results
 //! accuracy                  the profiler's figures beside the guest's own
+//! overhead                  what looking costs, beside others who look
+//! document                  where the figures of both are kept
 //! bench                     a series of them, for two builds
 //! bisect                    one judged by a budget, for git bisect
 //! cache exec fingerprint progress   used by all
@@ -30,6 +32,7 @@ pub mod cache;
 pub mod cli;
 pub mod cpio;
 pub mod device;
+pub mod document;
 pub mod exec;
 pub mod fingerprint;
 pub mod guest;
@@ -38,6 +41,7 @@ pub mod kernel;
 pub mod kernel_build;
 pub mod kernel_config;
 pub mod mailbox;
+pub mod overhead;
 pub mod packages;
 pub mod plan;
 pub mod progress;

@@ -52,6 +52,10 @@ pub const STATIC: &[Need] = &[
 ];
 /// For building the kernel's own selftests.
 pub const SELFTEST: &[Need] = &[program("make", "make"), program("gcc", "gcc")];
+/// For what `blackout` is held against.
+pub const BPFTRACE: &[Need] = &[file(&[BPFTRACE_PATH], "bpftrace")];
+/// Where it is, on the host and in the guest.
+pub const BPFTRACE_PATH: &str = "/usr/bin/bpftrace";
 /// For running the virtual machine.
 pub const QEMU: &[Need] = &[program("qemu-system-x86_64", "qemu-system-x86")];
 /// For the HTML report in a browser, if none of [`BROWSERS`] is there.

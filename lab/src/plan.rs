@@ -39,6 +39,9 @@ pub struct Plan {
     pub guests: Vec<Guest>,
     /// A planted fault, if this run is to fail.
     pub fault: Option<Fault>,
+    /// Who looks at it.
+    #[serde(default)]
+    pub observer: Observer,
 }
 
 impl Plan {
@@ -57,6 +60,7 @@ impl Plan {
             delays: Vec::new(),
             guests: Vec::new(),
             fault: None,
+            observer: Observer::Blackout,
         }
     }
 
@@ -105,6 +109,39 @@ pub struct Luo {
     pub files: u32,
     /// Size of each memfd, bytes.
     pub file_bytes: u64,
+}
+
+/// Who looks at a live update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Observer {
+    /// `blackout`.
+    #[default]
+    Blackout,
+    /// `blackout`, which counts functions that are called once a page (`--hot`).
+    Hot,
+    /// `blackout`; and once it is done, bpftrace attaches the same functions.
+    ThenBpftrace,
+    /// Nobody.
+    Nobody,
+    /// A bpftrace script on those functions, by kprobes.
+    Bpftrace,
+    /// A bpftrace script on those functions, by trampolines.
+    BpftraceTrampolines,
+    /// The kernel's function_graph tracer on those functions.
+    FunctionGraph,
+}
+
+impl Observer {
+    /// Whether it is `blackout`.
+    pub fn is_blackout(self) -> bool {
+        matches!(self, Self::Blackout | Self::Hot | Self::ThenBpftrace)
+    }
+
+    /// Whether the guest needs bpftrace.
+    pub fn needs_bpftrace(self) -> bool {
+        matches!(self, Self::ThenBpftrace | Self::Bpftrace | Self::BpftraceTrampolines)
+    }
 }
 
 impl Fault {

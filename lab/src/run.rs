@@ -206,7 +206,8 @@ fn deliver(share: &Path) -> Result<()> {
 /// The outgoing kernel's command line. Console output costs time in the window: only errors go there.
 fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
     let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 kho=on liveupdate=on"];
-    if plan.fault != Some(Fault::NoFlightRecorder) {
+    // Others look without it, and nobody without anything.
+    if plan.fault != Some(Fault::NoFlightRecorder) && plan.observer.is_blackout() {
         words.push(FLIGHT_RECORDER);
     }
     if plan.fault == Some(Fault::NoKvm) {

@@ -7,6 +7,8 @@
 #![warn(missing_docs)]
 
 pub mod ask;
+pub mod cost;
+pub mod hot;
 pub mod record;
 pub mod vcpu;
 pub mod walk;

@@ -21,8 +21,10 @@ pub const EXIT_FORMAT: [u8; 17] = *b"<%llx %llx %llx \0";
 pub const SEEN: u32 = 0;
 /// Index in the `COUNTERS` map: records that `bpf_trace_vprintk` refused.
 pub const REJECTED: u32 = 1;
+/// Index in the `COUNTERS` map: run time of the programs that write these records, nanoseconds.
+pub const RUN_NS: u32 = 2;
 /// Entries of the `COUNTERS` map.
-pub const COUNTERS: u32 = 2;
+pub const COUNTERS: u32 = 3;
 
 use crate::walk::SLOTS;
 

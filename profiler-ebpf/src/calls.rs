@@ -9,6 +9,7 @@ use aya_ebpf::{
 use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT};
 
 use crate::{
+    cost,
     record::{emit, next},
     subject,
 };
@@ -17,6 +18,7 @@ use crate::{
 #[kprobe]
 pub fn enter(ctx: ProbeContext) -> u32 {
     static NOTHING: [u8; 1] = [0];
+    let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
     let (ip, cookie) = unsafe { (bpf_get_func_ip(ctx.as_ptr()), bpf_get_attach_cookie(ctx.as_ptr())) };
     let mut comm = [0_u64; 2];
@@ -40,14 +42,17 @@ pub fn enter(ctx: ProbeContext) -> u32 {
     let (args, [first, second], [n, m]) = ([arg(0), arg(1), arg(2)], texts, numbers);
     let [a, b, c] = args;
     emit(&ENTER_FORMAT, &[next(), ip, a, b, c, low, high, first, second, known, n, m]);
+    cost::end(began_ns);
     0
 }
 
 /// Return of a function.
 #[kretprobe]
 pub fn exit(ctx: RetProbeContext) -> u32 {
+    let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
     let ip = unsafe { bpf_get_func_ip(ctx.as_ptr()) };
     emit(&EXIT_FORMAT, &[next(), ip, ctx.ret::<u64>()]);
+    cost::end(began_ns);
     0
 }

@@ -11,6 +11,8 @@
 
 mod ask;
 mod calls;
+mod cost;
+mod hot;
 mod kvm;
 mod record;
 mod subject;

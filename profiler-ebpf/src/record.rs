@@ -16,6 +16,20 @@ pub fn next() -> u64 {
     count(record::SEEN)
 }
 
+/// A counter's value.
+#[inline(always)]
+pub fn counter(index: u32) -> u64 {
+    COUNTERS.get(index).copied().unwrap_or(0)
+}
+
+/// Adds to the programs' run time.
+#[inline(always)]
+pub fn spend(ns: u64) {
+    if let Some(total_ns) = COUNTERS.get_ptr_mut(record::RUN_NS) {
+        add(total_ns, ns);
+    }
+}
+
 /// Adds one to a counter and gives its value before.
 #[inline(always)]
 fn count(index: u32) -> u64 {

@@ -47,6 +47,9 @@ enum Command {
     Arm {
         #[command(flatten)]
         state: State,
+        /// Count functions that are called once a page or folio; what that costs is in the report
+        #[arg(long)]
+        hot: bool,
     },
     /// Take the probes out again
     Disarm,
@@ -94,6 +97,10 @@ enum Command {
         /// by the loading
         #[arg(long)]
         probes_first: bool,
+        /// Count functions that are called once a page or folio, from before the command starts on; what that costs is
+        /// in the report
+        #[arg(long)]
+        hot: bool,
         /// The command that restores; without one, collect until SIGINT or SIGTERM
         #[arg(last = true)]
         command: Vec<String>,
@@ -164,7 +171,7 @@ fn run(args: Args) -> Result<ExitCode> {
     let mut stdout = io::stdout().lock();
     match args.command {
         Command::Check(args) => return cli::check::run(&args, &mut stdout),
-        Command::Arm { state } => writeln!(stdout, "{}", agent::arm(&state.dir)?.id)?,
+        Command::Arm { state, hot } => writeln!(stdout, "{}", agent::arm(&state.dir, hot)?.id)?,
         Command::Disarm => agent::disarm()?,
         Command::Cmdline { run, append, trace_boot } => {
             writeln!(stdout, "{}", agent::cmdline(&run, &append, trace_boot)?)?;
@@ -174,8 +181,8 @@ fn run(args: Args) -> Result<ExitCode> {
             writeln!(stdout, "{}", agent::load(&state.dir, &options)?)?;
         }
         Command::Kexec { state } => match agent::jump(&state.dir)? {},
-        Command::Collect { state, probes_first, command } => {
-            let collected = agent::collect(&state.dir, &command, probes_first)?;
+        Command::Collect { state, probes_first, hot, command } => {
+            let collected = agent::collect(&state.dir, &command, agent::Look { probes_first, hot })?;
             writeln!(stdout, "{}", collected.path.display())?;
             // The command's own code, as `env` and `timeout` do: what calls us sees through us.
             return Ok(ExitCode::from(u8::try_from(collected.exit_code).unwrap_or(1)));

@@ -5,14 +5,17 @@ use super::console::say;
 use super::exchange::Exchange;
 use super::fleet::{self, Fleet};
 use super::live::Live;
+use super::observer::{self, Looking, ticks};
 use super::workload::{self, Held};
 use super::{RESTORE_COMMAND, mounts, process, results};
 use crate::device::pci::PciDevice;
-use crate::plan::{Fault, Plan, Workload};
+use crate::plan::{Fault, Observer, Plan, Workload};
 use crate::result::{Command, LabResult, Outcome, Stage};
 use anyhow::{Context, Result, anyhow};
 use rustix::system::{RebootCommand, reboot, sethostname};
 use rustix::thread::{CpuSet, sched_setaffinity};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const HOST_NAME: &[u8] = b"blackout-lab";
@@ -28,6 +31,15 @@ const INCOMING_MARK: &str = "blackout.run=";
 enum Side {
     Outgoing,
     Incoming,
+}
+
+impl From<Side> for profiler::recording::Side {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Outgoing => Self::Outgoing,
+            Side::Incoming => Self::Incoming,
+        }
+    }
 }
 
 /// Runs the lab under this kernel.
@@ -102,10 +114,15 @@ fn side(command_line: &str) -> Side {
 
 /// Returns only if the live update did not happen.
 fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
+    if !plan.observer.is_blackout() {
+        return unseen(run, plan);
+    }
     if plan.check {
         run.command(check_command(plan))?;
     }
-    run.command([BLACKOUT, "arm", "--state", STATE])?;
+    let mut arm = vec![BLACKOUT, "arm", "--state", STATE];
+    arm.extend((plan.observer == Observer::Hot).then_some("--hot"));
+    run.command(arm)?;
     run.reached(Stage::Armed);
     give_devices_to_vfio(plan);
     if plan.fault != Some(Fault::NoImage) {
@@ -130,6 +147,7 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     run.result.guests = fleet.results();
     results::store(&run.result, run.exchange)?;
     say(Stage::Kexec);
+    tell_clock();
     // The blackout begins: nothing stands between the pause and the jump.
     fleet.pause();
     let refused = run.command([BLACKOUT, "kexec", "--state", STATE]);
@@ -137,6 +155,26 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     run.result.guests = fleet.judge();
     refused?;
     Err(anyhow!("`blackout kexec` came back with code 0"))
+}
+
+/// The same live update with another who looks, or nobody. Returns only if it did not happen.
+fn unseen(run: &mut Run, plan: &Plan) -> Result<()> {
+    observer::load(KERNEL, INITRD, INCOMING_MARK)?;
+    run.reached(Stage::Loaded);
+    let _looking = Looking::start(plan.observer, Side::Outgoing.into())?;
+    let _held = start_workload(run, plan)?;
+    run.result.stage = Stage::Kexec;
+    run.result.message = "the incoming kernel left no result".into();
+    results::store(&run.result, run.exchange)?;
+    say(Stage::Kexec);
+    tell_clock();
+    Err(reboot(RebootCommand::Kexec).err().map_or_else(|| anyhow!("reboot(2) came back"), Into::into))
+}
+
+/// The workload's clock, up to here: what is said on the console is there whatever becomes of this kernel.
+fn tell_clock() {
+    observer::tell("preserving", workload::PRESERVING.load(Ordering::Relaxed));
+    observer::tell("reboot", ticks());
 }
 
 /// As a host does when it starts: `blackout load` finds them. What cannot be given is told by the VMM that wants it.
@@ -172,6 +210,7 @@ fn load_command(plan: &Plan) -> Vec<&str> {
 fn collect_command<'a>(plan: &Plan, restore: &[&'a str]) -> Vec<&'a str> {
     let mut command = vec![BLACKOUT, "collect", "--state", STATE];
     command.extend(plan.deterministic.then_some("--probes-first"));
+    command.extend((plan.observer == Observer::Hot).then_some("--hot"));
     command.push("--");
     command.extend(restore);
     command
@@ -203,7 +242,18 @@ fn incoming(plan: &Plan) -> Result<(Run, Result<()>)> {
         Workload::Luo(_) => &["/init", RESTORE_COMMAND],
         Workload::Custom => &["/workload/incoming"],
     };
-    let ended = run.command(collect_command(plan, restore));
+    observer::tell("look", ticks());
+    let ended = if plan.observer.is_blackout() {
+        run.command(collect_command(plan, restore))
+    } else {
+        let looking = Looking::start(plan.observer, Side::Incoming.into())?;
+        let ended = run.command(restore.iter().copied());
+        run.records().extend(looking.found()?);
+        ended
+    };
+    if plan.observer == Observer::ThenBpftrace {
+        observer::attach_as(Path::new(STATE))?;
+    }
     if ended.is_ok() {
         run.reached(Stage::Restored);
     }

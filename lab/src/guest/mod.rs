@@ -13,6 +13,7 @@
 //! pattern    content of a preserved file, known on both sides
 //! exchange   how files reach the host: shared folder, or mailbox
 //! mailbox    memory that the host sees
+//! observer   who looks instead of blackout, for comparison; the workload's own clock
 //! live       `blackout serve` beside it, and its stream out of the machine
 //! busy       a planted fault: somebody else holds the kexec lock
 //! ```
@@ -26,6 +27,7 @@ pub(crate) mod luo;
 mod mailbox;
 mod mapping;
 mod mounts;
+mod observer;
 pub(crate) mod pattern;
 mod process;
 mod results;

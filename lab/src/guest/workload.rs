@@ -6,6 +6,7 @@ use super::console::say;
 use super::fleet::{self, Fleet};
 use super::luo::{DEVICE, Orchestrator, Session};
 use super::mapping::Mapping;
+use super::observer::{self, ticks};
 use super::pattern::{Mismatch, PAGE_BYTES, Pattern, mix};
 use crate::plan::{Fault, Luo, Plan, Workload};
 use anyhow::{Context, Result, bail, ensure};
@@ -16,6 +17,10 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What the kernel took to preserve the memfds, ticks.
+pub static PRESERVING: AtomicU64 = AtomicU64::new(0);
 
 /// Device of the lab's own kernel driver (`lab/kernel-driver`).
 const LAB_DEVICE: &str = "/dev/lab_luo";
@@ -77,6 +82,7 @@ pub fn restore_main() -> i32 {
 }
 
 fn restore(load: &Luo, plan: &Plan) -> Result<()> {
+    observer::tell("restore", ticks());
     allow_open_files()?;
     let orchestrator = open_orchestrator()?;
     // Guests come first: they are what waits.
@@ -90,12 +96,14 @@ fn restore(load: &Luo, plan: &Plan) -> Result<()> {
 fn restore_files(load: &Luo, plan: &Plan, orchestrator: &Orchestrator) -> Result<()> {
     let sessions = (0..load.sessions).map(|session| Restored::retrieve(orchestrator, session, load, plan));
     let sessions = sessions.collect::<Result<Vec<_>>>()?;
+    observer::tell("retrieved", ticks());
     for session in &sessions {
         session.check(load.file_bytes)?;
     }
     for session in &sessions {
         session.session.finish().with_context(|| format!("cannot finish session `{}`", session.name))?;
     }
+    observer::tell("finished", ticks());
     Ok(())
 }
 
@@ -175,7 +183,10 @@ fn preserve_one(session: &Session, token: u64, size: u64, corrupt: bool) -> Resu
         flip_a_byte(&file, size / 2)?;
         say(format_args!("flipped a byte of token {token:#x} at offset {:#x}", size / 2));
     }
-    Ok(session.preserve(file.as_fd(), token)?)
+    let began = ticks();
+    session.preserve(file.as_fd(), token)?;
+    PRESERVING.fetch_add(ticks() - began, Ordering::Relaxed);
+    Ok(())
 }
 
 fn fill(mut file: &File, token: u64, size: u64) -> Result<()> {

@@ -6,7 +6,7 @@ use rustix::time::ClockId;
 
 use super::{
     AgentError, anchors, identity, kmsg,
-    probes::{self, Probes},
+    probes::{self, Look, Probes},
     state::{self, Recorder},
     ticks::ticks,
     tracefs::{FLIGHT_RECORDER, Instance, Marker},
@@ -27,8 +27,9 @@ const ANCHORS: u32 = 32;
 /// Readings of `CLOCK_MONOTONIC` in one burst: likewise.
 const MONOTONIC_READINGS: u32 = 4;
 
-/// Arms probes and flight recorder, and begins the recording in `state`. Gives the run.
-pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
+/// Arms probes and flight recorder, and begins the recording in `state`. Gives the run. With `hot`, functions that are
+/// called once a page are counted.
+pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
     disarm()?;
     let run = identity::new_run()?;
     let recorder = Instance::flight_recorder()?;
@@ -38,7 +39,7 @@ pub fn arm(state_dir: &Path) -> Result<Run, AgentError> {
         // Before the probes: they count from their first hit, and what they count must be there.
         recorder.set(&format!("events/{EVENT}/enable"), "1")?;
     }
-    let (probes, coverage) = Probes::attach(Side::Outgoing)?;
+    let (probes, coverage) = Probes::attach(Side::Outgoing, Look { hot, ..Look::default() }, || ())?;
     let mut bodies = vec![Body::Run(run.clone()), Body::Kernel(identity::kernel(&kmsg::read_all()?))];
     match &recorder {
         Some(recorder) => {

@@ -18,7 +18,7 @@ use super::{
     AgentError, anchors,
     error::chain,
     identity, kallsyms, kmsg,
-    probes::Probes,
+    probes::{Left, Look, Probes},
     state::{self, Recorder},
     ticks::ticks,
     tracefs::Instance,
@@ -42,29 +42,38 @@ pub struct Collected {
 }
 
 /// Runs `argv` (the restore) under observation, or waits for a signal if it is empty; then writes the
-/// incoming half of the recording into `state_dir`. With `probes_first` the programs are loaded before the
-/// command, not beside it.
-pub fn collect(state_dir: &Path, argv: &[String], probes_first: bool) -> Result<Collected, AgentError> {
+/// incoming half of the recording into `state_dir`.
+pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collected, AgentError> {
     let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
     // Attach beside the restore, not before it: looking must not lengthen what is looked at.
     let (loading, loaded) = mpsc::channel::<()>();
     let loader = std::thread::spawn(move || {
-        let _ends_with_us = loading;
-        Probes::attach(Side::Incoming)
+        // Nobody listens only if nobody waits.
+        let counting = || {
+            let _ = loading.send(());
+        };
+        Probes::attach(Side::Incoming, look, counting)
     });
-    if probes_first {
-        // Nothing is ever sent: the wait ends with the loader, whatever becomes of it.
+    // Every wait ends with the loader, whatever becomes of it.
+    if look.hot {
+        // What is counted is counted from the first call on.
         let _ = loaded.recv();
+    }
+    if look.probes_first {
+        while loaded.recv().is_ok() {}
     }
     let command = observe(argv)?;
     let loaded = loader.join();
-    let (mut misses, mut symbols) = (Vec::new(), Vec::new());
+    let (mut misses, mut symbols, mut counted) = (Vec::new(), Vec::new(), None);
     let coverage = match loaded {
         Ok(Ok((mut probes, coverage))) => {
             misses = probes.missed();
             symbols = std::mem::take(&mut probes.symbols);
             let refused_vcpu_events = probes.refused_vcpu_events();
-            Ok(Coverage { refused_vcpu_events, records: probes.finish(), ..coverage })
+            let left = probes.finish();
+            counted = left.counted;
+            let Left { records, program_stats, .. } = left;
+            Ok(Coverage { refused_vcpu_events, records, program_stats, ..coverage })
         }
         Ok(Err(error)) => Err(chain(&error)),
         Err(_) => Err("the loading thread died".to_owned()),
@@ -74,6 +83,7 @@ pub fn collect(state_dir: &Path, argv: &[String], probes_first: bool) -> Result<
     // After those of kallsyms: a handler's callback goes by what it is called for.
     frames.push(Frame::bare(Side::Incoming, Body::Symbols { symbols }));
     frames.push(Frame::bare(Side::Incoming, Body::Missed { misses }));
+    frames.extend(counted.map(|counted| Frame::bare(Side::Incoming, Body::Counted(counted))));
 
     let path = state::path(state_dir, &run_id);
     let existing = path.exists();

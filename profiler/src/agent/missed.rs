@@ -13,10 +13,15 @@ use std::{
 use super::bpf::sys;
 
 /// Every link that missed calls, with how many (`kprobe::nmissed`, `rethook` misses, `fprobe::nmissed`), as
-/// the kernel tells in `struct bpf_link_info` since 6.7; links it tells nothing of are left out.
+/// the kernel tells in `struct bpf_link_info` since 6.7; of programs on trampolines, the runs that would have been
+/// inside another. Links it tells nothing of are left out.
 pub fn of_links<'a>(links: impl Iterator<Item = (&'a str, BorrowedFd<'a>)>) -> Vec<(String, u64)> {
     let misses = links.filter_map(|(name, link)| {
-        let misses = misses(&sys::link_info(link).ok()?)?;
+        let info = sys::link_info(link).ok()?;
+        let misses = match program_of_tracing(&info) {
+            Some(program) => sys::recursion_misses(program).ok()?,
+            None => misses(&info)?,
+        };
         (misses > 0).then(|| (name.to_owned(), misses))
     });
     misses.collect()
@@ -32,6 +37,14 @@ pub fn of_pinned(dir: &Path) -> Vec<(String, u64)> {
     });
     let links: Vec<_> = links.collect();
     of_links(links.iter().map(|(name, link)| (name.as_str(), link.as_fd())))
+}
+
+/// The program of a link that puts it on a trampoline.
+fn program_of_tracing(info: &[u64; 8]) -> Option<u32> {
+    /// `BPF_LINK_TYPE_TRACING`.
+    const TRACING: u32 = 2;
+    let [link_type, program, ..] = *info;
+    (link_type as u32 == TRACING).then_some(program as u32)
 }
 
 /// What a link's information says of misses (`struct bpf_link_info`, include/uapi/linux/bpf.h, Linux 7.3, in
@@ -55,7 +68,7 @@ fn misses(info: &[u64; 8]) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::misses;
+    use super::{misses, program_of_tracing};
 
     #[test]
     fn each_kind_of_link_keeps_its_misses_elsewhere() {
@@ -63,5 +76,7 @@ mod tests {
         assert_eq!(misses(&[7, 9, 1, 0, 0, 0, 5, 0]), None);
         assert_eq!(misses(&[8, 9, 0, 2, 6, 0, 5, 0]), Some(6));
         assert_eq!(misses(&[3, 9, 0, 2, 6, 0, 5, 0]), None);
+        assert_eq!(program_of_tracing(&[2 | 7 << 32, 9, 58, 0, 0, 0, 0, 0]), Some(9));
+        assert_eq!(program_of_tracing(&[3, 9, 0, 0, 0, 0, 0, 0]), None);
     }
 }

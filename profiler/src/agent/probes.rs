@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use profiler_common::record::{REJECTED, SEEN};
+use profiler_common::record::{REJECTED, RUN_NS, SEEN};
 
 use super::{
     AgentError,
@@ -19,7 +19,7 @@ use super::{
         BpfError, Object, Oracle,
         sys::{self, End, Kind, Place},
     },
-    handlers, missed, names,
+    handlers, hot, missed, names,
     ticks::ticks,
     vcpus,
 };
@@ -28,7 +28,7 @@ use crate::{
     catalogue::{CATALOGUE, Probe, Way},
     recording::{
         Side,
-        frame::{Coverage, ProbeState},
+        frame::{Counted, Coverage, ProbeState},
     },
 };
 
@@ -44,6 +44,28 @@ pub struct Probes {
     links: Vec<(String, OwnedFd)>,
     /// Address and name of every function that is probed.
     pub symbols: Vec<(u64, String)>,
+    /// Likewise of every function that is counted.
+    counted: Vec<(u64, String)>,
+}
+
+/// How much is looked at, at the restore's expense.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Look {
+    /// The programs are loaded before the command that restores, not beside it.
+    pub probes_first: bool,
+    /// Functions that are called once a page are counted.
+    pub hot: bool,
+}
+
+/// What the programs know when they are out.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Records begun, and records refused, since loading.
+    pub records: Option<(u64, u64)>,
+    /// Runs of the programs that write records, and their time, nanoseconds.
+    pub program_stats: Option<(u64, u64)>,
+    /// What was counted; `None` if nothing was to be.
+    pub counted: Option<Counted>,
 }
 
 impl Probes {
@@ -58,19 +80,28 @@ impl Probes {
     /// A kernel without kprobes may still take one probe for many functions (`CONFIG_FPROBE`): there they
     /// all come that way.
     ///
+    /// With [`Look::hot`], functions that are called once a page are counted, from before `counting` is called on: that
+    /// takes the BTF, so it is read first.
+    ///
     /// A probe that cannot be attached is an entry in the coverage, not an error.
-    pub fn attach(side: Side) -> Result<(Self, Coverage), AgentError> {
-        let (probes, coverage) = Self::attach_for_now(side)?;
+    pub fn attach(side: Side, look: Look, counting: impl FnOnce()) -> Result<(Self, Coverage), AgentError> {
+        let (mut probes, coverage) = Self::attach_for_now(side, look, counting)?;
         if side == Side::Outgoing {
+            // Without it the cost of looking is not known.
+            probes.links.extend(cost_flush(&probes.object).ok().map(|link| ("cost-flush".to_owned(), link)));
             probes.pin()?;
         }
         Ok((probes, coverage))
     }
 
     /// The same, but they end with the value in any case.
-    pub fn attach_for_now(side: Side) -> Result<(Self, Coverage), AgentError> {
+    pub fn attach_for_now(
+        side: Side,
+        look: Look,
+        counting: impl FnOnce(),
+    ) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
-        let object = Object::prepare()?;
+        let object = Object::prepare(if look.hot { hot::shares(side) } else { 0 })?;
         // First of all: guests do not wait for us.
         let (states, links) = vcpus::attach(&object, side);
         coverage.probes = states;
@@ -80,11 +111,20 @@ impl Probes {
         let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();
         let oracle = Oracle::new(&object)?;
-        let mut probes = Self { object, oracle, links, symbols: Vec::new() };
+        let mut probes = Self { object, oracle, links, symbols: Vec::new(), counted: Vec::new() };
+        let mut types = None;
+        if look.hot {
+            types = names::kernel_types();
+            let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+            coverage.probes.extend(probes.count(btf.as_ref(), side));
+            counting();
+        }
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());
         let has_kprobes = singly.pmu.is_ok();
-        let single = |wanted: &Wanted| has_kprobes && (side == Side::Outgoing || wanted.probe.urgent);
+        // Nothing is urgent where the restore waits for all.
+        let urgent = |wanted: &Wanted| wanted.probe.urgent && !look.probes_first;
+        let single = |wanted: &Wanted| has_kprobes && (side == Side::Outgoing || urgent(wanted));
         let (first, rest): (Vec<_>, Vec<_>) = functions.into_iter().partition(single);
         let mut missing = BTreeMap::new();
         // What needs no BTF is set before the first call can come.
@@ -93,7 +133,7 @@ impl Probes {
         all.extend(first.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
         let found = rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
         all.extend(probes.together(&singly, "together", found));
-        let types = names::kernel_types();
+        let types = types.or_else(names::kernel_types);
         let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
         probes.name(first.iter().chain(&rest).chain(&handlers), btf.as_ref(), &mut missing)?;
         probes.resolve(all);
@@ -109,6 +149,14 @@ impl Probes {
         }
         coverage.attached_tsc = ticks();
         Ok((probes, coverage))
+    }
+
+    /// Counts what is called once a page.
+    fn count(&mut self, btf: Option<&Btf>, side: Side) -> Vec<ProbeState> {
+        let hot::Hot { states, links, functions } = hot::attach(&mut self.object, &self.oracle, btf, side);
+        self.links.extend(links);
+        self.counted = functions;
+        states
     }
 
     /// Hands the programs the walks of these probes; keeps what of their subjects this kernel cannot say.
@@ -160,6 +208,7 @@ impl Probes {
         let symbols = states.iter().filter_map(|state| state.symbol.as_ref());
         let found = symbols.filter_map(|symbol| Some((self.oracle.address(symbol)?, symbol.clone())));
         self.symbols = found.collect();
+        self.symbols.extend(self.counted.iter().cloned());
     }
 
     /// Calls that the probes could not show so far: probe and how many.
@@ -172,11 +221,15 @@ impl Probes {
         vcpus::refused(&self.object)
     }
 
-    /// Takes the probes out; gives the records begun and the records refused since loading.
-    pub fn finish(self) -> Option<(u64, u64)> {
+    /// Takes the probes out; gives what they know.
+    pub fn finish(self) -> Left {
         drop(self.links);
-        let counters = self.object.map("COUNTERS").ok()?;
-        Some((sys::array_word(counters, SEEN).ok()?, sys::array_word(counters, REJECTED).ok()?))
+        let of = |counter| sys::array_word(self.object.map("COUNTERS").ok()?, counter).ok();
+        Left {
+            records: of(SEEN).zip(of(REJECTED)),
+            program_stats: of(SEEN).zip(of(RUN_NS)),
+            counted: (!self.counted.is_empty()).then(|| hot::read(&self.object, &self.counted)).flatten(),
+        }
     }
 
     /// Gives a function probes of its own, under the first of its symbols that takes them.
@@ -354,7 +407,7 @@ fn many(
     Ok(Some(sys::attach_many(program.as_fd(), &addresses, &cookies, end)?))
 }
 
-/// Why many could not be attached at once: nobody asks, there is another way.
+/// Why programs could not be attached where nobody asks why: there is another way, or it goes without.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 enum ManyError {
@@ -362,11 +415,19 @@ enum ManyError {
     Attach(#[from] io::Error),
 }
 
+/// What writes out, as late as can be, what the programs have taken.
+fn cost_flush(object: &Object) -> Result<OwnedFd, ManyError> {
+    let program = object.load("cost_flush", Kind::Kprobe)?;
+    let place = Place::Symbol(c"machine_kexec");
+    Ok(sys::attach_kprobe(program.as_fd(), place, End::Entry, kprobe_pmu()?, 0)?)
+}
+
 /// Number of the kernel's kprobe events.
 pub fn kprobe_pmu() -> io::Result<u32> {
     fs::read_to_string(KPROBE_PMU)?.trim().parse().map_err(io::Error::other)
 }
 
-fn c_string(bytes: &[u8]) -> io::Result<CString> {
+/// As the kernel takes names.
+pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
     CString::new(bytes).map_err(io::Error::other)
 }

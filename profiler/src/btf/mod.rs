@@ -123,6 +123,22 @@ impl<'a> Btf<'a> {
         self.structures.get(name.as_bytes()).copied()
     }
 
+    /// Id of each function of these names, in their order; one pass over all types.
+    pub fn functions<const N: usize>(&self, names: [&str; N]) -> [Option<u32>; N] {
+        const FUNCTION: u32 = 12;
+        let mut ids = [None; N];
+        for id in 1..self.places.len() as u32 {
+            let Some(head) = self.head(id).filter(|head| head.kind == FUNCTION) else { continue };
+            let name = self.string(head.name);
+            for (wanted, found) in names.iter().zip(&mut ids) {
+                if found.is_none() && name == wanted.as_bytes() {
+                    *found = Some(id);
+                }
+            }
+        }
+        ids
+    }
+
     /// A type without its typedefs and qualifiers.
     pub fn resolve(&self, id: u32) -> Type {
         let mut id = id;

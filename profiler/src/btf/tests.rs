@@ -56,6 +56,8 @@ fn sample() -> Vec<u8> {
             256,
         ],
         vec![0, POINTER, 9],
+        // 11 a function; of what type is of no matter
+        vec![name("restore"), 12 << 24, 9],
     ]
     .concat();
     let types: Vec<u8> = types.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -81,6 +83,14 @@ fn members_are_found_also_in_anonymous_unions() {
     assert_eq!(btf.structure("nothing"), None);
     assert_eq!(btf.resolve(4), Type::Number { bytes: 1 });
     assert_eq!(btf.resolve(99), Type::Other);
+}
+
+#[test]
+fn functions_are_found_by_name() {
+    let bytes = sample();
+    let btf = Btf::parse(&bytes).unwrap();
+    // A structure of that name is none.
+    assert_eq!(btf.functions(["outer", "restore", "nothing"]), [None, Some(11), None]);
 }
 
 #[test]
@@ -141,7 +151,7 @@ proptest! {
         let at = at % bytes.len();
         bytes[at] = value;
         if let Ok(btf) = Btf::parse(&bytes) {
-            for id in 0..12 {
+            for id in 0..13 {
                 let _ = (btf.resolve(id), btf.member(id, &name), btf.member(id, "count"), btf.structure(&name));
             }
             let _ = compile(&"arg0:outer.next->in.label".parse().unwrap(), Goal::Text, Some(&btf), None);

@@ -25,6 +25,9 @@ pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 /// symbol alone.
 pub const RETURN_SUFFIX: &str = "_ret";
 
+/// What lies before the window, where something of it is told among phases.
+pub const BROWNOUT: &str = "brownout";
+
 /// Probes and phases.
 #[derive(Debug, Default)]
 pub struct Catalogue {
@@ -66,6 +69,11 @@ pub struct Probe {
     /// Which kernels have it, in words; empty for those that every kernel with LUO has.
     #[serde(default)]
     pub since: String,
+    /// The function that is called once for each of what the first number of the subject counts: so its calls are known
+    /// without a look at it.
+    pub carries: Option<String>,
+    /// In which function those calls were, if not in this one.
+    pub carried_from: Option<String>,
     /// In the incoming kernel it is attached before the others: the restore comes to it soonest.
     #[serde(default)]
     pub urgent: bool,
@@ -81,6 +89,8 @@ pub enum Way {
     Enter,
     /// A program of its own on a tracepoint; here for its name alone.
     Tracepoint,
+    /// Counted where it runs, not written, and only with `--hot`: it is called once a page.
+    Hot,
     /// `kprobe_event=` on the incoming kernel's command line, entry and return.
     BootCall,
     /// Likewise, if a device is passed through to a guest: each one costs the booting kernel some time.
@@ -115,6 +125,9 @@ pub struct Phase {
     pub needs: Option<Milestone>,
     /// Only if this was not seen.
     pub unless: Option<Milestone>,
+    /// Functions that are counted are counted anew from its begin on.
+    #[serde(default)]
+    pub epoch: bool,
 }
 
 /// Whose time a phase is.
@@ -181,6 +194,22 @@ impl Catalogue {
         self.probes.iter().find(|probe| probe.symbols.iter().any(|s| s == symbol))
     }
 
+    /// Phases of one kernel from whose begin on calls are counted anew: the first one begins epoch 1.
+    pub fn epochs(&self, kernel: Place) -> impl Iterator<Item = &Phase> {
+        self.phases.iter().filter(move |phase| phase.kernel == kernel && phase.epoch)
+    }
+
+    /// The phase in which calls of one kernel's epoch were counted. Epoch 0 is what lies before the first: the brownout
+    /// of the outgoing kernel, the phase before in the incoming one. `None` if there is no such epoch.
+    pub fn phase_of_epoch(&self, kernel: Place, epoch: u32) -> Option<&str> {
+        let Some(index) = epoch.checked_sub(1) else {
+            let first = self.phases.iter().position(|phase| phase.kernel == kernel && phase.epoch)?;
+            let before = self.phases.get(first.checked_sub(1)?)?;
+            return Some(if kernel == Place::Outgoing { BROWNOUT } else { &before.id });
+        };
+        self.epochs(kernel).nth(index as usize).map(|phase| phase.id.as_str())
+    }
+
     /// The probe of this name.
     pub fn by_name(&self, name: &str) -> Option<&Probe> {
         self.probes.iter().find(|probe| probe.name == name)
@@ -239,6 +268,35 @@ mod tests {
             }
         }
         assert!(catalogue.phases.is_sorted_by_key(|p| p.kernel));
+    }
+
+    #[test]
+    fn counted_functions_fit_what_the_programs_have_room_for() {
+        use profiler_common::hot::{EPOCHS, FUNCTIONS};
+        let catalogue = catalogue();
+        for (kernel, ways) in [
+            (Place::Outgoing, (|probe| &probe.outgoing) as fn(&Probe) -> &Vec<Way>),
+            (Place::Incoming, |probe| &probe.incoming),
+        ] {
+            let hot = catalogue.probes.iter().filter(|probe| ways(probe).contains(&Way::Hot));
+            assert!((1..=FUNCTIONS as usize).contains(&hot.count()));
+            let epochs: Vec<_> = catalogue.epochs(kernel).collect();
+            assert!((1..EPOCHS as usize).contains(&epochs.len()));
+            for phase in epochs {
+                assert!(matches!(phase.begin[0], Milestone::Enter(_)), "{} begins with no call", phase.id);
+            }
+            assert_eq!(catalogue.phase_of_epoch(kernel, EPOCHS), None);
+        }
+        assert_eq!(catalogue.phase_of_epoch(Place::Outgoing, 0), Some(BROWNOUT));
+        assert_eq!(catalogue.phase_of_epoch(Place::Outgoing, 1), Some("freeze"));
+        assert_eq!(catalogue.phase_of_epoch(Place::Incoming, 0), Some("user-space"));
+        assert_eq!(catalogue.phase_of_epoch(Place::Incoming, 1), Some("restore"));
+        for probe in catalogue.probes.iter().filter(|probe| probe.carries.is_some()) {
+            let carried = catalogue.by_name(probe.carries.as_deref().unwrap()).unwrap();
+            assert!(carried.outgoing.contains(&Way::Hot) || carried.incoming.contains(&Way::Hot));
+            assert!(!probe.subject.numbers.is_empty(), "{} carries no number", probe.name);
+            assert!(probe.carried_from.as_ref().is_none_or(|from| catalogue.by_name(from).is_some()));
+        }
     }
 
     #[test]

@@ -137,10 +137,14 @@ impl Run {
         }
         let hot = report.hot.iter().filter(|_| spoil.hot().is_none()).map(|hot| {
             let kind = format!("{:?}", hot.kernel).to_lowercase();
-            let key =
-                SpanKey { phase: hot.phase.clone(), kind, name: hot.probe.clone(), subject: String::new() };
-            let time =
-                Time { own_ns: hot.total_ns, longest_ns: hot.max_ns, calls: hot.count, unknown: false };
+            let subject = hot.subject.clone();
+            let key = SpanKey { phase: hot.phase.clone(), kind, name: hot.probe.clone(), subject };
+            let time = Time {
+                own_ns: hot.total_ns.unwrap_or(0),
+                longest_ns: hot.max_ns.unwrap_or(0),
+                calls: hot.count,
+                unknown: hot.total_ns.is_none(),
+            };
             (key, time)
         });
         let attached = report.coverage.iter().filter_map(|probe| {

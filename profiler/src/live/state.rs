@@ -109,6 +109,7 @@ impl State {
                     comm,
                     retval: None,
                     source: Source::Ebpf,
+                    carried: None,
                 };
                 self.begin(kernel, call);
             }

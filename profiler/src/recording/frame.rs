@@ -68,6 +68,8 @@ pub enum Body {
         /// Only probes that missed any.
         misses: Vec<(String, u64)>,
     },
+    /// Calls that were counted where they ran (`--hot`). The outgoing kernel's are in the flight recorder.
+    Counted(Counted),
     /// Text of `kprobe_profile`: hits and misses of every kprobe event.
     KprobeProfile {
         /// The file's text.
@@ -205,7 +207,8 @@ pub struct Coverage {
     pub loaded_tsc: u64,
     /// See `load_begin_tsc`.
     pub attached_tsc: u64,
-    /// Run count and run time of all programs, where BPF statistics were on: `(runs, ns)`.
+    /// Runs of the programs that write records, and their time, as they measured it: `(runs, ns)`. The outgoing
+    /// kernel's are in the flight recorder.
     pub program_stats: Option<(u64, u64)>,
     /// Records begun and records refused by `bpf_trace_vprintk`, once all probes were out.
     pub records: Option<(u64, u64)>,
@@ -243,6 +246,40 @@ impl ProbeState {
 /// Whether this is why a probe has nothing to be attached to (`ENOENT`), and not why it was refused.
 pub fn is_absence(error: &str) -> bool {
     error.contains("No such file")
+}
+
+/// Calls that were counted where they ran.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counted {
+    /// One entry a function, epoch and CPU that had any.
+    pub shares: Vec<Share>,
+    /// Returns whose entry was not seen: in no share.
+    pub unpaired: u64,
+    /// Runs of the counting program that timed themselves, and their time together: `(runs, ns)`.
+    pub sampled: (u64, u64),
+}
+
+/// One CPU's calls of a function in one epoch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Share {
+    /// Address of the function.
+    pub ip: u64,
+    /// Epoch: 0 before the first phase that the catalogue marks, then counted from 1.
+    pub epoch: u32,
+    /// The CPU.
+    pub cpu: u32,
+    /// Calls that returned.
+    pub count: u64,
+    /// Their time together, nanoseconds.
+    pub total_ns: u64,
+    /// The shortest.
+    pub min_ns: u64,
+    /// The longest.
+    pub max_ns: u64,
+    /// How many in each bucket of durations that is not empty (`profiler_common::hot::bucket`).
+    pub buckets: Vec<(u16, u64)>,
 }
 
 /// A command that ran beside the recorder.

@@ -124,7 +124,8 @@ pub fn render(report: &Report) -> Result<Vec<u8>, Error> {
             kernel: display::kernel(hot.kernel),
             phase: &hot.phase,
             name: &hot.probe,
-            duration_ns: Some(hot.total_ns),
+            subject: &hot.subject,
+            duration_ns: hot.total_ns,
             count: Some(hot.count),
             ..Line::default()
         })?;

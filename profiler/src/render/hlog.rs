@@ -41,7 +41,9 @@ pub fn render(report: &Report) -> Result<Vec<u8>, Error> {
     // A log's times only grow, and it knows none before its own start: what was counted outside the window is
     // tagged with where, and stands at 0.
     for hot in report.hot.iter().filter(|hot| report.phases.iter().all(|phase| phase.id != hot.phase)) {
-        write(&tag(&hot.phase, &hot.probe), &decode(hot)?, 0, 0)?;
+        if let Some(histogram) = decode(hot)? {
+            write(&tag(&hot.phase, &hot.probe), &histogram, 0, 0)?;
+        }
     }
     for (index, phase) in report.phases.iter().enumerate() {
         for (name, histogram) in histograms(report, index)? {
@@ -67,18 +69,20 @@ fn histograms(report: &Report, phase: usize) -> Result<BTreeMap<String, Histogra
         }
     }
     for hot in report.hot.iter().filter(|hot| hot.phase == id) {
-        histograms.insert(tag(id, &hot.probe), decode(hot)?);
+        histograms.extend(decode(hot)?.map(|histogram| (tag(id, &hot.probe), histogram)));
     }
     Ok(histograms)
 }
 
-/// The histogram of a counted function.
+/// The histogram of a counted function; `None` if nobody timed it.
 ///
 /// # Errors
 /// [`Error::Histogram`] if it is not a base64 V2 histogram.
-pub fn decode(hot: &Hot) -> Result<Histogram<u64>, Error> {
-    let bytes = STANDARD.decode(&hot.hdr).map_err(|why| failed(&hot.probe, &why))?;
-    Deserializer::new().deserialize(&mut bytes.as_slice()).map_err(|why| failed(&hot.probe, &why))
+pub fn decode(hot: &Hot) -> Result<Option<Histogram<u64>>, Error> {
+    let Some(hdr) = &hot.hdr else { return Ok(None) };
+    let bytes = STANDARD.decode(hdr).map_err(|why| failed(&hot.probe, &why))?;
+    let histogram = Deserializer::new().deserialize(&mut bytes.as_slice());
+    histogram.map(Some).map_err(|why| failed(&hot.probe, &why))
 }
 
 /// Counts by power of two of the value: (low end in ns, count), from the first that is not empty to the last.

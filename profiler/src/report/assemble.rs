@@ -13,7 +13,7 @@ use crate::{
     catalogue::{CATALOGUE, Place},
     evidence::config,
     recording::{self, Recording, Side, frame},
-    stitch::{self, Half, Moment, Sighting, StitchError, Stitched, What},
+    stitch::{self, Half, Moment, Sighting, Source, StitchError, Stitched, What},
     timeline::{self, Ends, Guest, Milestones, WindowKind},
 };
 
@@ -101,7 +101,7 @@ pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, Repor
         marks: marks(&stitched, &all, &axis),
         phases,
         brownout,
-        hot: Vec::new(),
+        hot: super::hot::hot(&stitched, &calls, &cells),
         coverage: coverage(&stitched),
         loss: Loss {
             recording: recording.damage.len() as u64 + recording.unknown_frames() as u64,
@@ -172,7 +172,8 @@ fn outcome(stitched: &Stitched, ends: Option<&Ends>, failures: &[Failure], recor
 }
 
 fn overhead(stitched: &Stitched, ends: Option<&Ends>, axis: &Axis) -> Overhead {
-    let Some(coverage) = &stitched.incoming.coverage else { return Overhead::default() };
+    let overhead = running(stitched, ends);
+    let Some(coverage) = &stitched.incoming.coverage else { return overhead };
     let ticks = |from: u64, to: u64| axis.error(to.saturating_sub(from));
     let inside = ends.map(|ends| {
         let from = coverage.load_begin_tsc.max(ends.start.ticks);
@@ -180,12 +181,45 @@ fn overhead(stitched: &Stitched, ends: Option<&Ends>, axis: &Axis) -> Overhead {
         ticks(from, to)
     });
     Overhead {
-        probe_ns: coverage.program_stats.map(|(_, ns)| ns),
-        probe_runs: coverage.program_stats.map(|(runs, _)| runs),
         load_ns: Some(ticks(coverage.load_begin_tsc, coverage.loaded_tsc)),
         attach_ns: Some(ticks(coverage.loaded_tsc, coverage.attached_tsc)),
         in_window_ns: inside,
+        ..overhead
     }
+}
+
+/// What the programs took while they ran, as they say.
+fn running(stitched: &Stitched, ends: Option<&Ends>) -> Overhead {
+    let mut overhead = Overhead::default();
+    let add = |total: &mut Option<u64>, more: u64| *total = Some(total.unwrap_or(0).saturating_add(more));
+    // At the mean of the runs that were timed.
+    let mean = |ns: u64, timed: u64, runs: u64| {
+        u64::try_from(u128::from(ns) * u128::from(runs) / u128::from(timed.max(1))).unwrap_or(u64::MAX)
+    };
+    let sides = [Side::Outgoing, Side::Incoming];
+    for ((side, cost), counted) in sides.into_iter().zip(&stitched.cost).zip(&stitched.counted) {
+        if let Some((runs, ns)) = cost.calls {
+            add(&mut overhead.probe_runs, runs);
+            add(&mut overhead.probe_ns, ns);
+            let in_window = |sighting: &&Sighting| {
+                let ebpf = |what: &What| matches!(what, What::Enter { source, .. } | What::Exit { source, .. } if *source == Source::Ebpf);
+                let at = sighting.at.ticks;
+                sighting.side == side
+                    && ebpf(&sighting.what)
+                    && ends.is_some_and(|ends| ends.start.ticks <= at && at <= ends.end.ticks)
+            };
+            let inside = stitched.sightings.iter().filter(in_window).count() as u64;
+            add(&mut overhead.probe_in_window_ns, mean(ns, runs, inside));
+        }
+        if let Some((timed, ns)) = cost.hot {
+            let calls =
+                counted.shares.iter().map(|share| share.count).fold(counted.unpaired, u64::saturating_add);
+            let runs = calls.saturating_mul(2);
+            add(&mut overhead.hot_runs, runs);
+            add(&mut overhead.hot_ns, mean(ns, timed, runs));
+        }
+    }
+    overhead
 }
 
 fn commands(stitched: &Stitched, axis: &Axis) -> Vec<Command> {

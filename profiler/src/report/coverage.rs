@@ -4,7 +4,7 @@ use super::{Coverage, ProbeState};
 use crate::{
     catalogue::{CATALOGUE, Place, Way},
     recording::{Side, frame},
-    stitch::{Source, Stitched, What},
+    stitch::{Half, Source, Stitched, What},
 };
 
 /// The coverage table: eBPF probes by what the loader said, boot probes by what the command line asked.
@@ -27,7 +27,15 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
             _ => 0,
         };
         let seen = stitched.sightings.iter().filter(|s| s.side == side && hit(&s.what)).count();
-        (seen + of_vcpus) as u64
+        let ([outgoing, incoming], name_at) = (&stitched.counted, |half: &'_ Half, ip| {
+            half.symbol(ip).and_then(|symbol| CATALOGUE.by_symbol(symbol)).is_some_and(|p| p.name == name)
+        });
+        let (counted, half) = match side {
+            Side::Outgoing => (outgoing, &stitched.outgoing),
+            Side::Incoming => (incoming, &stitched.incoming),
+        };
+        let counted = counted.shares.iter().filter(|share| !boot && name_at(half, share.ip));
+        (seen + of_vcpus) as u64 + counted.map(|share| share.count).sum::<u64>()
     };
     let mut add = |side, name: &str, symbol: Option<String>, method: &str, boot, reason: Option<String>| {
         let hits = hits(side, name, boot);

@@ -6,6 +6,7 @@ mod choice;
 mod coverage;
 mod failures;
 mod guests;
+mod hot;
 mod lacks;
 mod model;
 pub mod provisional;

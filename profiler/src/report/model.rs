@@ -306,21 +306,36 @@ pub struct Span {
     pub spans: Vec<Span>,
 }
 
-/// A function that is counted, not streamed.
+/// A function that is called once a page: counted, not streamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[allow(missing_docs)]
 pub struct Hot {
+    /// Its name in the catalogue.
     pub probe: String,
+    /// In which kernel.
     pub kernel: Place,
+    /// In which phase, as far as it can be told; `brownout` is before the window.
     pub phase: String,
+    /// Whose calls they are: session and token; empty for all calls of that phase.
+    #[serde(default)]
+    pub subject: String,
+    /// The function that told how many calls there are in it, so that nobody had to look at them; `null` if they were
+    /// counted where they ran (`--hot`), all of them.
+    #[serde(default)]
+    pub carried_by: Option<String>,
+    /// Calls.
     pub count: u64,
-    pub total_ns: u64,
-    pub min_ns: u64,
-    pub p50_ns: u64,
-    pub p99_ns: u64,
-    pub max_ns: u64,
-    /// HdrHistogram V2, base64.
-    pub hdr: String,
+    /// Their time together; `null`, as the other times, if nobody took it.
+    pub total_ns: Option<u64>,
+    /// The shortest.
+    pub min_ns: Option<u64>,
+    /// Half took no longer; within 1 %.
+    pub p50_ns: Option<u64>,
+    /// 99 of 100 took no longer; within 1 %.
+    pub p99_ns: Option<u64>,
+    /// The longest.
+    pub max_ns: Option<u64>,
+    /// How they are distributed, within 1 %: HdrHistogram V2, base64.
+    pub hdr: Option<String>,
 }
 
 /// One probe.
@@ -361,10 +376,21 @@ pub enum ProbeState {
 /// What looking has cost.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Overhead {
-    /// Run time of the eBPF programs, where the kernel counted it.
+    /// Run time of the eBPF programs that write records, as they measured it themselves: outgoing from `arm` to
+    /// `machine_kexec`, incoming to the end of `collect`.
     pub probe_ns: Option<u64>,
-    /// Their runs, where the kernel counted them.
+    /// Their runs.
     pub probe_runs: Option<u64>,
+    /// The part of `probe_ns` in the window: the runs there, at their mean.
+    #[serde(default)]
+    pub probe_in_window_ns: Option<u64>,
+    /// Run time of the programs that count (`--hot`), reckoned from the runs that timed themselves, one in some 64. What
+    /// the kernel does to call them comes on top; `null` if nothing was counted.
+    #[serde(default)]
+    pub hot_ns: Option<u64>,
+    /// Their runs: two a call.
+    #[serde(default)]
+    pub hot_runs: Option<u64>,
     /// Loading the programs into the incoming kernel.
     pub load_ns: Option<u64>,
     /// Attaching them there.

@@ -9,6 +9,8 @@ mod text_guests;
 
 /// Cells of a phase's bar.
 const BAR: usize = 24;
+/// Lines in the list of what was counted.
+const COUNTED: usize = 24;
 /// Spans in the list of the largest.
 const LARGEST: usize = 10;
 
@@ -26,6 +28,7 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     text_guests::write(out, report)?;
     phases(out, report)?;
     largest(out, report)?;
+    counted(out, report)?;
     foot(out, report)
 }
 
@@ -122,6 +125,30 @@ fn largest(out: &mut String, report: &Report) -> fmt::Result {
     Ok(())
 }
 
+/// Functions that are called once a page.
+fn counted(out: &mut String, report: &Report) -> fmt::Result {
+    if report.hot.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ncounted, not drawn")?;
+    for hot in report.hot.iter().take(COUNTED) {
+        let of = if hot.subject.is_empty() { String::new() } else { format!(" [{}]", hot.subject) };
+        let kernel = format!("{:?}", hot.kernel).to_lowercase();
+        write!(out, "  {:>10} x {}{of}  {kernel}, {}", hot.count, hot.probe, hot.phase)?;
+        match (hot.total_ns, hot.p50_ns, hot.p99_ns, hot.max_ns) {
+            (Some(total), Some(half), Some(high), Some(most)) => {
+                let [total, half, high, most] = [total, half, high, most].map(duration);
+                writeln!(out, "\n{:15}{total}: half {half}, 99 % {high}, longest {most}", "")?;
+            }
+            _ => writeln!(out, ", as {} tells", hot.carried_by.as_deref().unwrap_or("?"))?,
+        }
+    }
+    match report.hot.len().saturating_sub(COUNTED) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more"),
+    }
+}
+
 fn flatten<'a>(phase: &'a str, spans: &'a [Span], into: &mut Vec<(&'a str, &'a Span)>) {
     for span in spans {
         into.push((phase, span));
@@ -162,6 +189,15 @@ fn foot(out: &mut String, report: &Report) -> fmt::Result {
     {
         let (load, attach, inside) = (duration(load), duration(attach), duration(inside));
         writeln!(out, "looking     {load} to load, {attach} to attach, {inside} of it in the window")?;
+    }
+    if let (Some(runs), Some(ns), Some(inside)) =
+        (overhead.probe_runs, overhead.probe_ns, overhead.probe_in_window_ns)
+    {
+        let (ns, inside) = (duration(ns), duration(inside));
+        writeln!(out, "            {runs} runs of programs, {ns}, {inside} of it in the window")?;
+    }
+    if let (Some(runs), Some(ns)) = (overhead.hot_runs, overhead.hot_ns) {
+        writeln!(out, "            {runs} runs that counted calls, some {}", duration(ns))?;
     }
     for command in &report.commands {
         writeln!(out, "command     {} (exit {})", command.argv.join(" "), command.exit_code)?;

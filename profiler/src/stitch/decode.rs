@@ -1,6 +1,6 @@
 //! Trace events -> sightings, on whatever clock the buffer had.
 
-use profiler_common::vcpu::VcpuRecord;
+use profiler_common::{cost::CostRecord, hot::HotRecord, vcpu::VcpuRecord};
 
 use super::{Half, Moment, Sighting, Source, What};
 use crate::{
@@ -21,6 +21,10 @@ pub struct Decoded {
     pub seqs: Vec<u64>,
     /// Records about vCPUs, with the moment they were written; in order of time.
     pub vcpus: Vec<(VcpuRecord, Moment)>,
+    /// What was counted where it ran.
+    pub hot: Vec<HotRecord>,
+    /// What the programs took.
+    pub costs: Vec<CostRecord>,
     /// Events about functions that have no name, or no probe.
     pub nameless: u64,
 }
@@ -34,11 +38,17 @@ pub fn sightings(side: Side, half: &Half, trace: &Trace, moment: impl Fn(u64) ->
             _ => None,
         };
         decoded.seqs.extend(record.as_ref().map(|record| record.seq));
-        if let (None, TraceKind::BpfPrintk { text }) = (&record, &event.event)
-            && let Some(vcpu) = VcpuRecord::parse(text)
-        {
-            decoded.seqs.push(vcpu.seq());
-            decoded.vcpus.push((vcpu, moment(event.ts)));
+        if let (None, TraceKind::BpfPrintk { text }) = (&record, &event.event) {
+            if let Some(vcpu) = VcpuRecord::parse(text) {
+                decoded.seqs.push(vcpu.seq());
+                decoded.vcpus.push((vcpu, moment(event.ts)));
+            } else if let Some(hot) = HotRecord::parse(text) {
+                decoded.seqs.push(hot.seq());
+                decoded.hot.push(hot);
+            } else if let Some(cost) = CostRecord::parse(text) {
+                decoded.seqs.push(cost.seq);
+                decoded.costs.push(cost);
+            }
         }
         let what = match record {
             Some(record) => probe_call(half, record),
@@ -78,8 +88,9 @@ fn probe_call(half: &Half, record: ProbeRecord) -> Seen {
     let source = Source::Ebpf;
     Seen::Something(match record.point {
         ProbeCall::Enter { found, comm } => {
-            let subject = probe.subject.fill(&found);
-            What::Enter { subject, probe, source, comm: Some(comm).filter(|comm| !comm.is_empty()) }
+            let (subject, carried) = (probe.subject.fill(&found), carried(probe, &found));
+            let comm = Some(comm).filter(|comm| !comm.is_empty());
+            What::Enter { subject, probe, source, comm, carried }
         }
         ProbeCall::Exit { retval } => What::Exit { probe, source, retval },
     })
@@ -147,6 +158,12 @@ fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)], layouts
         texts: [text("t0").or_else(|| text("name")), text("t1")].map(Option::unwrap_or_default),
         numbers: [known("n0"), known("n1")],
     };
-    let subject = probe.subject.fill(&found);
-    Some(What::Enter { probe, source, subject, comm: None })
+    let (subject, carried) = (probe.subject.fill(&found), carried(probe, &found));
+    Some(What::Enter { probe, source, subject, comm: None, carried })
+}
+
+/// How many calls of the function that it [`carries`](Probe::carries) there are in it, if it was found.
+fn carried(probe: &Probe, found: &Found) -> Option<u64> {
+    let [first, _] = found.numbers;
+    first.filter(|_| probe.carries.is_some())
 }

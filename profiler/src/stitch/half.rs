@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::clean::clean;
 use crate::{
+    catalogue::{CATALOGUE, Way},
     evidence::trace::CpuPages,
     recording::{
         Body, Frame, Side,
-        frame::{Anchors, CommandResult, Coverage, Kernel, Run, TraceBuffer},
+        frame::{Anchors, CommandResult, Counted, Coverage, Kernel, Run, TraceBuffer},
     },
 };
 
@@ -34,6 +35,8 @@ pub struct Half<'a> {
     pub symbols: BTreeMap<u64, String>,
     /// What was probed.
     pub coverage: Option<Coverage>,
+    /// What was counted where it ran.
+    pub counted: Option<Counted>,
     /// `/proc/config.gz`.
     pub config: Option<&'a [u8]>,
     /// `boot_params`.
@@ -102,6 +105,7 @@ impl<'a> Half<'a> {
             Body::Anchors(anchors) => self.anchors.push(anchors),
             Body::Symbols { symbols } => self.symbols.extend(symbols),
             Body::Coverage(coverage) => drop(self.coverage.get_or_insert(coverage)),
+            Body::Counted(counted) => drop(self.counted.get_or_insert(counted)),
             Body::Command(command) => self.commands.push(command),
             Body::RebootReturned { errno, tsc } => self.returned = Some((errno, tsc)),
             Body::Note { text } => self.notes.push(text),
@@ -114,6 +118,17 @@ impl<'a> Half<'a> {
             | Body::Config
             | Body::Unknown => {}
         }
+    }
+
+    /// Whether functions were counted in this kernel.
+    pub fn is_counting(&self) -> bool {
+        let hot = |symbol: &String| {
+            CATALOGUE
+                .by_symbol(symbol)
+                .is_some_and(|p| p.outgoing.contains(&Way::Hot) || p.incoming.contains(&Way::Hot))
+        };
+        let probes = self.coverage.iter().flat_map(|coverage| &coverage.probes);
+        probes.filter(|probe| probe.error.is_none()).any(|probe| probe.symbol.as_ref().is_some_and(hot))
     }
 
     /// Whether both halves are of one build; not if either does not tell.

@@ -6,6 +6,7 @@
 
 mod clean;
 mod clocks;
+pub mod counted;
 mod decode;
 mod half;
 mod logs;
@@ -16,7 +17,7 @@ mod vcpus;
 use std::mem;
 
 use clocks::StampedLine;
-use profiler_common::vcpu::VcpuRecord;
+use profiler_common::{cost::CostRecord, hot::HotRecord, vcpu::VcpuRecord};
 use thiserror::Error;
 
 use crate::{
@@ -31,10 +32,11 @@ use crate::{
     },
     recording::{
         Recording, Side,
-        frame::{CommandResult, TraceBuffer},
+        frame::{CommandResult, Counted, TraceBuffer},
     },
 };
 
+pub use counted::Cost;
 pub(crate) use decode::sightings;
 pub use half::Half;
 pub use logs::Complaint;
@@ -69,6 +71,10 @@ pub struct Stitched<'a> {
     pub sightings: Vec<Sighting>,
     /// What KVM's tracepoints told of vCPUs.
     pub vcpus: Vcpus,
+    /// What was counted where it ran, by kernel: the outgoing one's first.
+    pub counted: [Counted; 2],
+    /// What the programs took, likewise.
+    pub cost: [Cost; 2],
     /// Frequency of the axis.
     pub hz: Hz,
     /// Its uncertainty: how far the two kernels' calibrations differ, parts per 10^9.
@@ -107,6 +113,7 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     state.boot(&incoming);
     let hz = state.frequency(&outgoing, &incoming)?;
     state.vcpus(&flight, &incoming, hz);
+    state.counted_incoming(&incoming);
     state.log(Side::Incoming, &incoming, hz);
     state.log(Side::Outgoing, &outgoing, hz);
     state.stamps(&incoming);
@@ -117,8 +124,21 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     }
     state.join(&outgoing, &incoming)?;
     state.notes.extend(outgoing.notes.iter().chain(&incoming.notes).cloned());
-    let Stitching { sightings, vcpus, hz_error_ppb, complaints, loss, notes, .. } = state;
-    Ok(Stitched { outgoing, incoming, handover, sightings, vcpus, hz, hz_error_ppb, complaints, loss, notes })
+    let Stitching { sightings, vcpus, counted, cost, hz_error_ppb, complaints, loss, notes, .. } = state;
+    Ok(Stitched {
+        outgoing,
+        incoming,
+        handover,
+        sightings,
+        vcpus,
+        counted,
+        cost,
+        hz,
+        hz_error_ppb,
+        complaints,
+        loss,
+        notes,
+    })
 }
 
 /// What became of the flight recorder, judged by what came out of it.
@@ -142,6 +162,10 @@ struct Stitching {
     vcpus: Vcpus,
     /// Records about vCPUs of the outgoing and of the incoming kernel.
     vcpu_records: [Vec<(VcpuRecord, Moment)>; 2],
+    /// What was counted where it ran, in the outgoing and in the incoming kernel.
+    counted: [Counted; 2],
+    /// What their programs took.
+    cost: [Cost; 2],
     /// Log lines that the boot tracer stamped, in order.
     stamped_lines: Vec<StampedLine>,
     /// Frequency that the flight recorder's anchors carry.
@@ -192,8 +216,9 @@ impl Stitching {
                     Some(lost + flight.loss.missed_events + flight.loss.missed_unknown);
                 self.lost("flight recorder", decoded.nameless, "no name for the function");
                 self.sightings.extend(decoded.sightings);
-                let [outgoing, _] = &mut self.vcpu_records;
-                *outgoing = decoded.vcpus;
+                let [vcpus, _] = &mut self.vcpu_records;
+                *vcpus = decoded.vcpus;
+                self.counted_outgoing(outgoing, &decoded.hot, &decoded.costs);
             }
             Err(error) => {
                 self.notes.push(format!("the flight recorder's clock cannot be tied to the TSC: {error}"))
@@ -258,6 +283,43 @@ impl Stitching {
         for refused in [self.vcpus.refused, refused.unwrap_or(0)] {
             self.lost("vcpu-exit", refused, "events of vCPUs that found no room in the programs' maps");
         }
+    }
+
+    /// What the outgoing kernel wrote of calls that it counted.
+    fn counted_outgoing(&mut self, outgoing: &Half, hot: &[HotRecord], costs: &[CostRecord]) {
+        let ([cost, _], [all, _]) = (&mut self.cost, &mut self.counted);
+        *cost = counted::cost(costs);
+        match counted::counted(hot) {
+            Some((found, missing)) => {
+                *all = found;
+                self.count_lost(0, missing);
+            }
+            None if outgoing.is_counting() => {
+                // How many calls those were is not known.
+                self.lost("counted functions", 1, "not written out by the outgoing kernel");
+            }
+            None => {}
+        }
+    }
+
+    /// What user space read in the incoming kernel.
+    fn counted_incoming(&mut self, incoming: &Half) {
+        let [_, cost] = &mut self.cost;
+        cost.calls = incoming.coverage.as_ref().and_then(|coverage| coverage.program_stats);
+        if let Some(found) = &incoming.counted {
+            cost.hot = Some(found.sampled);
+            let [_, all] = &mut self.counted;
+            all.clone_from(found);
+            self.count_lost(1, 0);
+        } else if incoming.is_counting() {
+            self.lost("counted functions", 1, "could not be read in the incoming kernel");
+        }
+    }
+
+    /// Calls that were counted on one side and of which something is missing.
+    fn count_lost(&mut self, side: usize, missing_shares: u64) {
+        let lost = self.counted.get(side).map_or(0, counted::lost);
+        self.loss.hot = Some(self.loss.hot.unwrap_or(0).saturating_add(lost).saturating_add(missing_shares));
     }
 
     /// VMMs' marks: they carry the TSC themselves.

@@ -57,6 +57,8 @@ pub enum What {
         subject: String,
         /// The task's name.
         comm: Option<String>,
+        /// Calls in it of the function that it carries ([`Probe::carries`]).
+        carried: Option<u64>,
     },
     /// It returned.
     Exit {

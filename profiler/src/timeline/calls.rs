@@ -32,6 +32,8 @@ pub struct Call {
     pub retval: Option<i64>,
     /// How it was seen.
     pub source: Source,
+    /// Calls in it of the function that it carries, if it told.
+    pub carried: Option<u64>,
 }
 
 /// Which open call a return belongs to.
@@ -84,14 +86,14 @@ pub fn pair(sightings: &[Sighting]) -> Vec<Call> {
 }
 
 fn begin(sighting: &Sighting) -> Option<Call> {
-    let (name, kind, subject, comm, source) = match &sighting.what {
-        What::Enter { probe, source, subject, comm } => {
-            (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), *source)
+    let (name, kind, subject, comm, source, carried) = match &sighting.what {
+        What::Enter { probe, source, subject, comm, carried } => {
+            (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), *source, *carried)
         }
         What::Reached { probe, subject, comm } => {
-            (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), Source::Event)
+            (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), Source::Event, None)
         }
-        What::InitcallBegin { function } => (function, "initcall", "", None, Source::Event),
+        What::InitcallBegin { function } => (function, "initcall", "", None, Source::Event, None),
         _ => return None,
     };
     Some(Call {
@@ -106,6 +108,7 @@ fn begin(sighting: &Sighting) -> Option<Call> {
         comm,
         retval: None,
         source,
+        carried,
     })
 }
 
@@ -144,6 +147,7 @@ fn absorb(twin: &mut Call, other: Call) {
         comm: times.comm.clone().or_else(|| names.comm.clone()),
         exit: times.exit.or(names.exit),
         retval: times.retval.or(names.retval),
+        carried: times.carried.or(names.carried),
         ..times.clone()
     };
 }
@@ -160,7 +164,7 @@ mod tests {
     fn enter(ticks: u64, pid: u32, name: &str, source: Source) -> Sighting {
         let probe = CATALOGUE.by_name(name).unwrap();
         let comm = (source == Source::Ebpf).then(|| "luod".to_owned());
-        sighting(ticks, pid, What::Enter { probe, source, subject: "s".into(), comm })
+        sighting(ticks, pid, What::Enter { probe, source, subject: "s".into(), comm, carried: None })
     }
 
     fn exit(ticks: u64, pid: u32, name: &str, source: Source, retval: u64) -> Sighting {

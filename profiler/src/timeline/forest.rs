@@ -74,6 +74,7 @@ mod tests {
             comm: None,
             retval: None,
             source: Source::Ebpf,
+            carried: None,
         }
     }
 

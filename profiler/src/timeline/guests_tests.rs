@@ -37,6 +37,7 @@ fn call(side: Side, pid: u32, name: &str, subject: &str, ticks: u64) -> Call {
         comm: None,
         retval: None,
         source: Source::Ebpf,
+        carried: None,
     }
 }
 

@@ -17,6 +17,7 @@ fn call(name: &str, side: Side, enter: u64, exit: u64) -> Call {
         comm: None,
         retval: None,
         source: Source::Ebpf,
+        carried: None,
     }
 }
 

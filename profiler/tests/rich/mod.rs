@@ -119,13 +119,15 @@ fn hot(probe: &str, kernel: Place, phase: &str, count: u64) -> Hot {
         probe: probe.into(),
         kernel,
         phase: phase.into(),
+        subject: String::new(),
+        carried_by: None,
         count,
-        total_ns: (histogram.mean() * count as f64) as u64,
-        min_ns: histogram.min(),
-        p50_ns: histogram.value_at_quantile(0.5),
-        p99_ns: histogram.value_at_quantile(0.99),
-        max_ns: histogram.max(),
-        hdr: STANDARD.encode(bytes),
+        total_ns: Some((histogram.mean() * count as f64) as u64),
+        min_ns: Some(histogram.min()),
+        p50_ns: Some(histogram.value_at_quantile(0.5)),
+        p99_ns: Some(histogram.value_at_quantile(0.99)),
+        max_ns: Some(histogram.max()),
+        hdr: Some(STANDARD.encode(bytes)),
     }
 }
 

@@ -11,8 +11,20 @@ pub use ask::Oracle;
 pub use object::Object;
 
 /// Programs of the object.
-pub const PROGRAMS: [&str; 8] =
-    ["enter", "exit", "ask", "vcpu_enter", "vcpu_exit", "vcpu_flush", "vcpu_entry", "vcpu_stay"];
+pub const PROGRAMS: [&str; 12] = [
+    "enter",
+    "exit",
+    "ask",
+    "vcpu_enter",
+    "vcpu_exit",
+    "vcpu_flush",
+    "vcpu_entry",
+    "vcpu_stay",
+    "cost_flush",
+    "hot_call",
+    "hot_epoch",
+    "hot_flush",
+];
 
 /// Why the programs could not be put into the kernel.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use aya_obj::{EbpfSectionKind, Map};
+use profiler_common::hot::kfunc;
 
 use super::{
     BpfError,
@@ -22,6 +23,9 @@ struct Aligned<B: ?Sized>(B);
 static OBJECT: &Aligned<[u8]> =
     &Aligned(*include_bytes!("../../../../profiler-ebpf/prebuilt/blackout-probes.bpf.o"));
 
+/// The map that has a value for each CPU.
+const SHARES: &str = "HOT_SHARES";
+
 /// `BPF_F_RDONLY_PROG`: programs only read it.
 const READ_ONLY: u32 = 1 << 7;
 
@@ -31,6 +35,8 @@ pub struct Object {
     license: CString,
     programs: HashMap<String, Vec<u8>>,
     maps: HashMap<String, OwnedFd>,
+    /// Ids of the kernel's functions that programs call, in the order of `kfunc::NAMES`.
+    kfuncs: Vec<u32>,
 }
 
 impl Object {
@@ -38,12 +44,17 @@ impl Object {
     ///
     /// Unlike aya's own loader this reads no BTF: our programs need none, and parsing the kernel's takes
     /// longer than all the rest.
-    pub fn prepare() -> Result<Self, BpfError> {
+    /// Counted calls get room for `shares` functions and epochs.
+    pub fn prepare(shares: u32) -> Result<Self, BpfError> {
         let mut object = aya_obj::Object::parse(&OBJECT.0)?;
         let parsed: Vec<(String, Map)> = object.maps.drain().collect();
         let mut maps = HashMap::new();
         for (name, map) in &parsed {
-            let made = make(name, map).map_err(|source| BpfError::Map { name: name.clone(), source })?;
+            let entries = if name == SHARES { shares.max(1) } else { map.max_entries() };
+            // A value for each CPU: nothing is spent on what is not asked for.
+            let value_bytes = if name == SHARES && shares == 0 { 8 } else { map.value_size() };
+            let made = make(name, map, entries, value_bytes)
+                .map_err(|source| BpfError::Map { name: name.clone(), source })?;
             maps.insert(name.clone(), made);
         }
         let text = object.functions.keys().map(|(section, _)| *section).collect::<HashSet<_>>();
@@ -60,12 +71,12 @@ impl Object {
             .iter()
             .filter_map(|(name, program)| Some((name.clone(), code(program)?)))
             .collect();
-        Ok(Self { license: object.license, programs, maps })
+        Ok(Self { license: object.license, programs, maps, kfuncs: Vec::new() })
     }
 
     /// Puts one program into the kernel.
     pub fn load(&self, name: &'static str, kind: Kind) -> Result<OwnedFd, BpfError> {
-        let code = self.programs.get(name).ok_or(BpfError::Missing(name))?;
+        let code = &with_kfuncs(self.programs.get(name).ok_or(BpfError::Missing(name))?, &self.kfuncs);
         match sys::prog_load(kind, name, code, &self.license, &mut []) {
             Ok(program) => Ok(program),
             Err(source) => {
@@ -77,6 +88,12 @@ impl Object {
         }
     }
 
+    /// Tells programs that are loaded from now on where the kernel's functions are: ids in its BTF, in the order of
+    /// `kfunc::NAMES`.
+    pub fn set_kfuncs(&mut self, ids: Vec<u32>) {
+        self.kfuncs = ids;
+    }
+
     /// One of its maps.
     pub fn map(&self, name: &'static str) -> Result<BorrowedFd<'_>, BpfError> {
         self.maps.get(name).map(AsFd::as_fd).ok_or(BpfError::Missing(name))
@@ -84,13 +101,13 @@ impl Object {
 }
 
 /// Makes a map, with its content if it is a section of constants.
-fn make(name: &str, map: &Map) -> io::Result<OwnedFd> {
+fn make(name: &str, map: &Map, entries: u32, value_bytes: u32) -> io::Result<OwnedFd> {
     let constant = map.section_kind() == EbpfSectionKind::Rodata;
     let made = sys::map_create(&mut MapShape {
         map_type: map.map_type(),
         key_bytes: map.key_size(),
-        value_bytes: map.value_size(),
-        entries: map.max_entries(),
+        value_bytes,
+        entries,
         flags: if constant { READ_ONLY } else { map.map_flags() },
         name: sys::short_name(name),
         ..MapShape::default()
@@ -103,6 +120,25 @@ fn make(name: &str, map: &Map) -> io::Result<OwnedFd> {
         sys::map_freeze(made.as_fd())?;
     }
     Ok(made)
+}
+
+/// Code whose calls of kernel functions have the running kernel's ids. Without ids they stay what the kernel refuses.
+fn with_kfuncs(code: &[u8], ids: &[u32]) -> Vec<u8> {
+    /// `BPF_JMP | BPF_CALL`.
+    const CALL: u8 = 0x85;
+    /// `BPF_PSEUDO_KFUNC_CALL`, as the source register.
+    const KERNEL_FUNCTION: u8 = 2 << 4;
+    let mut code = code.to_vec();
+    for instruction in code.as_chunks_mut::<8>().0 {
+        let [CALL, registers @ 0, _, _, immediate @ ..] = instruction else { continue };
+        let number = u32::from_ne_bytes(*immediate) as usize;
+        let id = number.checked_sub(kfunc::SESSION_IS_RETURN).and_then(|index| ids.get(index));
+        if let Some(id) = id {
+            *registers = KERNEL_FUNCTION;
+            *immediate = id.to_ne_bytes();
+        }
+    }
+    code
 }
 
 /// `struct bpf_insn`: operation, two registers of four bits, offset, immediate.
@@ -132,6 +168,19 @@ mod tests {
             assert!(object.programs.contains_key(name), "{name}");
         }
         assert!(object.maps.contains_key("COUNTERS"));
+    }
+
+    #[test]
+    fn only_calls_of_kernel_functions_get_their_ids() {
+        let call = |registers, number: usize| {
+            let [a, b, c, d] = (number as u32).to_ne_bytes();
+            [0x85, registers, 0, 0, a, b, c, d]
+        };
+        let helper = call(0, 5);
+        let code = [helper, call(0, kfunc::SESSION_COOKIE), call(0x10, kfunc::SESSION_COOKIE)].concat();
+        let wanted = [helper, call(0x20, 77), call(0x10, kfunc::SESSION_COOKIE)].concat();
+        assert_eq!(with_kfuncs(&code, &[66, 77]), wanted);
+        assert_eq!(with_kfuncs(&code, &[]), code);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
 const MAP_CREATE: libc::c_long = 0;
@@ -15,6 +15,7 @@ const PROG_LOAD: libc::c_long = 5;
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
 const PROG_TEST_RUN: libc::c_long = 10;
+const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const MAP_FREEZE: libc::c_long = 22;
@@ -24,6 +25,8 @@ const LINK_CREATE: libc::c_long = 28;
 const ATTACH_PERF_EVENT: u32 = 41;
 /// `BPF_TRACE_KPROBE_MULTI`.
 const ATTACH_KPROBE_MULTI: u32 = 42;
+/// `BPF_TRACE_FSESSION`.
+const ATTACH_SESSION: u32 = 58;
 
 /// Type of a program: how it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +41,8 @@ pub enum Kind {
     RawTracepoint,
     /// Run by user space.
     Syscall,
+    /// Entry and return of one function, on a trampoline: the function's id in the kernel's BTF.
+    Session(u32),
 }
 
 /// `BPF_MAP_CREATE`, up to `map_name`.
@@ -99,6 +104,20 @@ pub fn array_word(map: BorrowedFd, index: u32) -> io::Result<u64> {
     Ok(word)
 }
 
+/// Reads an element of an array that has a value for each of `cpus` possible CPUs; `T` is plain words.
+pub fn per_cpu_values<T: Copy>(map: BorrowedFd, index: u32, cpus: usize) -> io::Result<Vec<T>> {
+    let mut values = Vec::<T>::with_capacity(cpus);
+    let (key, value) = (&raw const index as u64, values.as_mut_ptr() as u64);
+    // SAFETY: the kernel reads a `u32` and writes a `T` for each possible CPU, whole words, the key and value of such
+    // an array; where it knows of fewer CPUs, the rest is zero words.
+    unsafe {
+        values.as_mut_ptr().write_bytes(0, cpus);
+        bpf(MAP_LOOKUP_ELEM, &mut Element { map: raw(map), key, value, flags: 0 })?;
+        values.set_len(cpus);
+    }
+    Ok(values)
+}
+
 /// From now on user space cannot write to the map.
 pub fn map_freeze(map: BorrowedFd) -> io::Result<()> {
     // SAFETY: one descriptor.
@@ -120,18 +139,22 @@ struct ProgLoad {
     name: [u8; 16],
     interface: u32,
     attach_type: u32,
+    /// BTF of the program itself, and what refers to it: we have none.
+    own_types: [u32; 9],
+    attach_function: u32,
 }
 
 /// Loads a program; `code` is whole instructions, 8 bytes each. `log` takes what the verifier says, if it
 /// is not empty.
 pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut [u8]) -> io::Result<OwnedFd> {
     const SLEEPABLE: u32 = 1 << 4;
-    let (number, attach_type, flags) = match kind {
-        Kind::Kprobe => (2, 0, 0),
-        Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0),
-        Kind::Tracepoint => (5, 0, 0),
-        Kind::RawTracepoint => (17, 0, 0),
-        Kind::Syscall => (31, 0, SLEEPABLE),
+    let (number, attach_type, flags, attach_function) = match kind {
+        Kind::Kprobe => (2, 0, 0, 0),
+        Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0, 0),
+        Kind::Tracepoint => (5, 0, 0, 0),
+        Kind::RawTracepoint => (17, 0, 0, 0),
+        Kind::Session(function) => (26, ATTACH_SESSION, 0, function),
+        Kind::Syscall => (31, 0, SLEEPABLE, 0),
     };
     let mut load = ProgLoad {
         kind: number,
@@ -141,6 +164,7 @@ pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut 
         flags,
         name: short_name(name),
         attach_type,
+        attach_function,
         ..ProgLoad::default()
     };
     if !log.is_empty() {
@@ -206,19 +230,42 @@ pub fn pinned(path: &CStr) -> io::Result<OwnedFd> {
 
 /// `struct bpf_link_info` as words; what the kernel does not fill stays zero.
 pub fn link_info(link: BorrowedFd) -> io::Result<[u64; 8]> {
+    let mut info = [0_u64; 8];
+    info_of(link, &mut info)?;
+    Ok(info)
+}
+
+fn info_of(object: BorrowedFd, info: &mut [u64]) -> io::Result<()> {
     #[repr(C)]
     struct Get {
         object: u32,
         bytes: u32,
         info: u64,
     }
-    let mut info = [0_u64; 8];
-    let bytes = size_of_val(&info) as u32;
+    let bytes = size_of_val(info) as u32;
     // SAFETY: the kernel writes at most as much as said.
     unsafe {
-        bpf(OBJ_GET_INFO_BY_FD, &mut Get { object: raw(link), bytes, info: info.as_mut_ptr() as u64 })
-    }?;
-    Ok(info)
+        bpf(OBJ_GET_INFO_BY_FD, &mut Get { object: raw(object), bytes, info: info.as_mut_ptr() as u64 })
+    }
+    .map(drop)
+}
+
+/// Runs of a program that did not take place because it was running already on that CPU.
+pub fn recursion_misses(program_id: u32) -> io::Result<u64> {
+    #[repr(C)]
+    struct ById {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    // SAFETY: plain numbers.
+    let program = owned(unsafe { bpf(PROG_GET_FD_BY_ID, &mut ById { id: program_id, next: 0, flags: 0 }) }?)?;
+    // `struct bpf_prog_info` as words (include/uapi/linux/bpf.h, Linux 7.3): 26 is `recursion_misses`. What it may
+    // point to is not asked for.
+    let mut info = [0_u64; 27];
+    info_of(program.as_fd(), &mut info)?;
+    let [.., misses] = info;
+    Ok(misses)
 }
 
 /// `BPF_LINK_CREATE`: head, then either a cookie or a description of many functions.
@@ -324,6 +371,25 @@ pub fn attach_many(program: BorrowedFd, addresses: &[u64], cookies: &[u64], end:
         bpf(
             LINK_CREATE,
             &mut Link { program: raw(program), target: 0, attach_type: ATTACH_KPROBE_MULTI, flags: 0, rest },
+        )
+    }?)
+}
+
+/// Attaches a [`Kind::Session`] program to its function.
+pub fn attach_session(program: BorrowedFd, cookie: u64) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct Tracing {
+        function: u32,
+        padding: u32,
+        cookie: u64,
+    }
+    // Function 0: the one it was loaded for.
+    let rest = Tracing { function: 0, padding: 0, cookie };
+    // SAFETY: a whole structure of plain numbers.
+    owned(unsafe {
+        bpf(
+            LINK_CREATE,
+            &mut Link { program: raw(program), target: 0, attach_type: ATTACH_SESSION, flags: 0, rest },
         )
     }?)
 }

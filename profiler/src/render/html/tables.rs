@@ -232,22 +232,34 @@ pub fn hot(report: &Report) -> String {
     if report.hot.is_empty() {
         return String::new();
     }
-    let heads =
-        ["Kernel", "Phase", "Function", "Calls>", "Total>", "Min>", "p50>", "p99>", "Max>", "Time of a call"];
+    let heads = [
+        "Kernel",
+        "Phase",
+        "Function",
+        "Of",
+        "Calls>",
+        "Total>",
+        "Min>",
+        "p50>",
+        "p99>",
+        "Max>",
+        "Time of a call",
+    ];
     let mut table = Table::new("Hot paths: counted, not drawn", &heads);
     for hot in &report.hot {
         let picture = match hlog::decode(hot) {
-            Ok(histogram) => histogram::svg(&hlog::octaves(&histogram)),
+            Ok(Some(histogram)) => histogram::svg(&hlog::octaves(&histogram)),
+            Ok(None) => "<small>not timed</small>".to_owned(),
             Err(_) => "<small>histogram unreadable</small>".to_owned(),
         };
         let [total, min, p50, p99, max] = [hot.total_ns, hot.min_ns, hot.p50_ns, hot.p99_ns, hot.max_ns]
-            .map(|ns| Cell::Figure(duration(ns)));
-        let (kernel, phase, probe) =
-            (display::kernel(hot.kernel), Cell::Text(&hot.phase), Cell::Text(&hot.probe));
+            .map(|ns| Cell::Figure(ns.map(duration).unwrap_or_default()));
+        let [kernel, phase, probe, subject] =
+            [display::kernel(hot.kernel), &hot.phase, &hot.probe, &hot.subject].map(Cell::Text);
         let calls = Cell::Figure(hot.count.to_string());
         table.row(
             "",
-            &[Cell::Text(kernel), phase, probe, calls, total, min, p50, p99, max, Cell::Markup(picture)],
+            &[kernel, phase, probe, subject, calls, total, min, p50, p99, max, Cell::Markup(picture)],
         );
     }
     table.done()

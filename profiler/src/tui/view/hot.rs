@@ -46,7 +46,7 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     for (row, at) in (1..=rows as u16).zip(first..) {
         let Some(hot) = hot.get(at) else { break };
         let kernel = format!("{:?}", hot.kernel).to_lowercase();
-        let time = |ns: u64| format!("{:>12}", duration(ns));
+        let time = |ns: Option<u64>| format!("{:>12}", ns.map_or("-".to_owned(), duration));
         let line = Line::from(vec![
             Span::raw(format!("{:<name_width$} ", clip(&hot.probe, name_width))),
             Span::styled(extra(format!("{kernel:<10}")), theme.kernel(hot.kernel)),
@@ -68,7 +68,12 @@ pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
 /// Calls by how long they took: every row is twice as long as the one above it.
 fn histogram(buffer: &mut Buffer, area: Rect, screen: &Screen, hot: &Hot) {
     let octaves = match hlog::decode(hot) {
-        Ok(histogram) => hlog::octaves(&histogram),
+        Ok(Some(histogram)) => hlog::octaves(&histogram),
+        Ok(None) => {
+            let by = hot.carried_by.as_deref().unwrap_or("the kernel");
+            let line = format!("{}: {} tells how many; nobody timed them", hot.subject, by);
+            return put(buffer, area, 0, Line::from(line));
+        }
         Err(error) => {
             return put(buffer, area, 0, Line::from(Span::styled(error.to_string(), screen.theme.bad())));
         }

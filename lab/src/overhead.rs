@@ -1,0 +1,299 @@
+//! `cargo lab overhead`: what looking costs, by the workload's own clock.
+
+use crate::binaries;
+use crate::cache::Cache;
+use crate::cli::LiveUpdate;
+use crate::document;
+use crate::kernel::{self, Request};
+use crate::kernel_config::KernelConfig;
+use crate::packages;
+use crate::plan::{Observer, Workload};
+use crate::reports::Reported;
+use crate::run::{Finished, Lab};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Who looks, in the order of the table. The first one is what the others are held against.
+const OBSERVERS: [(Observer, &str); 7] = [
+    (Observer::Nobody, "nobody"),
+    (Observer::Blackout, "blackout"),
+    (Observer::Hot, HOT),
+    (Observer::FunctionGraph, "function_graph"),
+    (Observer::Bpftrace, "bpftrace, kprobes"),
+    (Observer::BpftraceTrampolines, "bpftrace, trampolines"),
+    (Observer::ThenBpftrace, "blackout, then bpftrace"),
+];
+const HOT: &str = "blackout --hot";
+/// What the sections stand under.
+const PREAMBLE: &str = include_str!("overhead.md");
+
+/// What does looking cost? The same live update with nobody looking, with blackout, and with others.
+///
+/// Exact with --deterministic. Exit code 1 if a live update failed.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Put the table into FILE, in the place of an earlier one by the same command
+    #[arg(long, value_name = "FILE", default_value = "docs/overhead.md")]
+    markdown: PathBuf,
+    /// Folder for recordings and reports [default: a new one in the cache]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    update: LiveUpdate,
+}
+
+/// One live update.
+struct Row {
+    name: &'static str,
+    /// Its window can be held against others': nothing but who looks is different.
+    comparable: bool,
+    /// What the workload's clock read, ticks.
+    clock: Clock,
+    /// The report, if blackout looked.
+    report: Option<Value>,
+}
+
+/// What the workload's clock read, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Clock(BTreeMap<String, u64>);
+
+impl Clock {
+    /// Out of everything that was printed.
+    fn read(text: &str) -> Self {
+        let reading = |line: &str| {
+            let (_, rest) = line.split_once("LAB: tsc ")?;
+            let (what, ticks) = rest.trim_end().split_once(' ')?;
+            Some((what.to_owned(), ticks.parse().ok()?))
+        };
+        Self(text.lines().filter_map(reading).collect())
+    }
+
+    fn at(&self, what: &str) -> Result<u64> {
+        self.0
+            .get(what)
+            .copied()
+            .with_context(|| format!("the workload did not say when it reached `{what}`"))
+    }
+
+    fn between(&self, from: &str, to: &str) -> Result<u64> {
+        Ok(self.at(to)?.saturating_sub(self.at(from)?))
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the host cannot do its part.
+pub fn main(options: &Options) -> Result<ExitCode> {
+    let cache = Cache::open()?;
+    options.update.check()?;
+    let plan = options.update.plan()?;
+    let Workload::Luo(load) = &plan.workload else {
+        bail!("the judge is the lab's own workload: leave --workload out")
+    };
+    ensure!(plan.guests.is_empty(), "guests would disturb each other's clock: give --guests 0");
+    packages::require("what blackout is held against", packages::BPFTRACE)?;
+    let kernel = kernel::resolve(&cache, &Request::Newest, &KernelConfig::default())?;
+    let binaries = binaries::build()?;
+    let out = match &options.out {
+        None => cache.new_run()?,
+        Some(out) => {
+            fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+            out.canonicalize()?
+        }
+    };
+    let scratch = cache.temporary()?;
+    let share = scratch.path().join("share");
+    let (mut rows, mut failures) = (Vec::new(), Vec::new());
+    for (observer, name) in OBSERVERS {
+        eprintln!("lab: {name} looks");
+        let kernels = (kernel.clone(), kernel.clone());
+        let lab = options.update.prepare_for(observer, &cache, kernels, &binaries, out.clone())?;
+        let suffix = format!("-{}", name.replace([' ', ','], "-"));
+        let finished = lab.run(&suffix, &share)?;
+        match row(&lab, &suffix, name, observer, finished, &binaries) {
+            Ok(row) => rows.push(row),
+            Err(error) => failures.push(format!("{error:#}")),
+        }
+    }
+    let pages = u64::from(load.sessions) * u64::from(load.files) * load.file_bytes.div_ceil(4096);
+    let mut text = table(&rows, pages)?;
+    for failure in &failures {
+        writeln!(text, "\nNot compared: {failure}.")?;
+    }
+    print!("{text}");
+    let memory = options.update.memory_bytes() >> 20;
+    let section =
+        format!("Linux {}, {memory} MiB, {pages} pages of 4 KiB preserved.\n\n{text}", kernel.release);
+    document::keep(&options.markdown, PREAMBLE, &document::command(), &section)?;
+    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn row(
+    lab: &Lab,
+    suffix: &str,
+    name: &'static str,
+    observer: Observer,
+    finished: Finished,
+    binaries: &binaries::Binaries,
+) -> Result<Row> {
+    let serial = lab.file("serial", suffix, "log");
+    let mut said =
+        fs::read_to_string(&serial).with_context(|| format!("cannot read {}", serial.display()))?;
+    let result = &finished.result;
+    for command in result.outgoing.iter().chain(&result.incoming) {
+        said.push('\n');
+        said.push_str(&command.output);
+    }
+    ensure!(
+        result.outcome == crate::result::Outcome::Complete,
+        "with {name} looking, the live update failed: {}",
+        result.message
+    );
+    let report = if observer.is_blackout() {
+        Reported::make(lab, suffix, finished, &binaries.blackout)?.json
+    } else {
+        None
+    };
+    Ok(Row { name, comparable: !observer.needs_bpftrace(), clock: Clock::read(&said), report })
+}
+
+/// The table in Markdown, and what it comes to.
+fn table(rows: &[Row], pages: u64) -> Result<String> {
+    let (first, others) = rows.split_first().context("nobody looked")?;
+    let hz = rows.iter().find_map(|row| row.report.as_ref()?.pointer("/clock/hz")?.as_u64());
+    let hz = hz.context("no report says the clock's frequency")?;
+    let ns = |ticks: u64| u128::from(ticks) * 1_000_000_000 / u128::from(hz);
+    let span = |row: &Row, from: &str, to: &str| row.clock.between(from, to).map(ns);
+    let preserve = |row: &Row| row.clock.at("preserving").map(ns);
+    let retrieve = |row: &Row| span(row, "restore", "retrieved");
+    let window = |row: &Row| span(row, "reboot", "finished");
+    let mut text = String::from(
+        "| who looks | preserve, ms | a page, ns | retrieve, ms | a page, ns | look, ms | window, ms | window |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|\n",
+    );
+    for row in rows {
+        let (kept, taken, whole) = (preserve(row)?, retrieve(row)?, window(row)?);
+        let page = |ns: u128, base: u128| {
+            let more = i128::try_from(ns)? - i128::try_from(base)?;
+            anyhow::Ok(format!("{:+}", more / i128::from(pages.max(1))))
+        };
+        let change = whole as f64 / window(first)? as f64 * 100.0 - 100.0;
+        let (whole, change) = match row.comparable {
+            true => (milliseconds(whole), format!("{change:+.3} %")),
+            false => (String::new(), String::new()),
+        };
+        writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {whole} | {change} |",
+            row.name,
+            milliseconds(kept),
+            page(kept, preserve(first)?)?,
+            milliseconds(taken),
+            page(taken, retrieve(first)?)?,
+            milliseconds(span(row, "look", "restore")?),
+        )?;
+    }
+    writeln!(text)?;
+    let extra = |row: &Row| -> Result<i128> {
+        let more = |with: u128, without: u128| with as i128 - without as i128;
+        Ok(more(preserve(row)?, preserve(first)?) + more(retrieve(row)?, retrieve(first)?))
+    };
+    for row in others.iter().filter(|row| row.comparable) {
+        let Some(report) = &row.report else { continue };
+        // In this mode all of it is in the window, and nothing is beside it.
+        let loading =
+            ["load_ns", "attach_ns"].iter().filter_map(|key| report["overhead"][key].as_u64()).sum::<u64>();
+        let rest = window(row)? as f64 - loading as f64;
+        writeln!(
+            text,
+            "{}: loading and attaching took {} ms of the window; without that it is {:+.3} %.",
+            row.name,
+            milliseconds(loading.into()),
+            rest / window(first)? as f64 * 100.0 - 100.0,
+        )?;
+    }
+    writeln!(text)?;
+    if let Some(hot) = others.iter().find(|row| row.name == HOT) {
+        let own = extra(hot)?.max(1);
+        for row in others.iter().filter(|row| row.report.is_none()) {
+            let times = extra(row)? as f64 / own as f64;
+            writeln!(text, "Counting pages with {} costs {times:.1} times what `--hot` costs.", row.name)?;
+        }
+        for counted in hot.report.iter().filter_map(|report| report["hot"].as_array()).flatten() {
+            let how =
+                counted["carried_by"].as_str().map_or("counted".to_owned(), |by| format!("told by {by}"));
+            let (probe, phase, count) = (&counted["probe"], &counted["phase"], &counted["count"]);
+            writeln!(text, "- {probe}, {phase}, {how}: {count}")?;
+        }
+        if let Some(overhead) = hot.report.as_ref().map(|report| &report["overhead"]) {
+            writeln!(text, "\nWhat the report itself says that `--hot` cost: `{overhead}`.")?;
+        }
+    }
+    for row in others {
+        let (Ok(theirs), Ok(functions)) =
+            (span(row, "bpftrace", "bpftrace-attached"), row.clock.at("functions"))
+        else {
+            continue;
+        };
+        let ours = span(row, "look", "restore")?;
+        writeln!(
+            text,
+            "\nIn one run, from its start to everything attached: blackout {} ms, with {functions} functions and more; \
+             bpftrace, with the entries and returns of the same functions, {} ms: {:.1} times as long.",
+            milliseconds(ours),
+            milliseconds(theirs),
+            theirs as f64 / ours.max(1) as f64,
+        )?;
+    }
+    Ok(text)
+}
+
+fn milliseconds(ns: u128) -> String {
+    format!("{}.{:03}", ns / 1_000_000, ns / 1000 % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn row(name: &'static str, preserving: u64, retrieve: u64, report: Option<Value>) -> Row {
+        let text = format!(
+            "[1.0] LAB: tsc preserving {preserving}\nLAB: tsc reboot 1000\nnoise\nLAB: tsc look 5000\n\
+             LAB: tsc restore 6000\nLAB: tsc retrieved {}\nLAB: tsc finished {}\n",
+            6000 + retrieve,
+            7000 + retrieve,
+        );
+        Row { name, comparable: true, clock: Clock::read(&text), report }
+    }
+
+    #[test]
+    fn costs_are_held_against_those_of_hot() {
+        let report = json!({ "clock": { "hz": 1_000_000_000u64 }, "hot": [], "overhead": {} });
+        let rows = [
+            row("nobody", 100, 1000, None),
+            row("blackout --hot", 200, 1300, Some(report)),
+            row("function_graph", 500, 2600, None),
+        ];
+        let text = table(&rows, 10).unwrap();
+        assert!(text.contains("function_graph costs 5.0 times what"), "{text}");
+        assert!(
+            text.contains("| blackout --hot | 0.000 | +10 | 0.001 | +30 | 0.001 | 0.007 | +4.286 % |"),
+            "{text}"
+        );
+        assert!(table(&rows[..1], 10).is_err(), "no clock");
+    }
+
+    #[test]
+    fn a_reading_is_found_in_what_was_printed() {
+        let clock = Clock::read("[    1.2] LAB: tsc reboot 123\nLAB: tsc broken\nLAB: done 0");
+        assert_eq!(clock, Clock([("reboot".to_owned(), 123)].into()));
+        assert!(clock.at("finished").is_err());
+    }
+}
