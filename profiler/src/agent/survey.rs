@@ -92,7 +92,9 @@ fn tried(attach: bool, missing: &Seen<Vec<&str>>, global: Seen<&Instance>) -> Re
     }
     let enable = format!("events/{EVENT}/enable");
     let was_off = global.get(&enable).is_ok_and(|text| text.starts_with('0'));
-    let states = |side| Probes::attach_for_now(side, Look::default(), || ()).map(|(_out_again, coverage)| coverage.probes);
+    let states = |side| {
+        Probes::attach_for_now(side, Look::default(), || ()).map(|(_out_again, coverage)| coverage.probes)
+    };
     let tried =
         states(Side::Outgoing).and_then(|outgoing| Ok(Tried { outgoing, incoming: states(Side::Incoming)? }));
     // The kernel switches it on as soon as programs like ours are loaded.
