@@ -51,6 +51,7 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
         accel: Accel::Kvm,
         cpus: 1,
         memory_bytes: 512 << 20,
+        numa_nodes: 1,
         iommu: Iommu::None,
         device: false,
         kernel: kernel.into(),

@@ -1,5 +1,6 @@
 //! The command line of `cargo lab`.
 
+use crate::bench::plant::{Plant, of_both};
 use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
 use crate::kernel::{self, Kernel, Request};
@@ -51,6 +52,9 @@ struct Options {
     /// Kernel options of the incoming kernel alone
     #[arg(long, value_name = "OPTIONS", conflicts_with = "kernel")]
     to_config: Option<KernelConfig>,
+    /// Delay a step of the lab's driver, such as retrieve_delay_us=40000 (microseconds)
+    #[arg(long, value_name = "DELAY")]
+    plant: Vec<Plant>,
     /// Live updates to run, one after the other
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: u32,
@@ -84,6 +88,9 @@ pub struct LiveUpdate {
     /// Virtual CPUs
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
+    /// NUMA nodes of the virtual machine, which share its memory and CPUs evenly
+    #[arg(long, value_name = "NODES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    numa: u32,
     /// IOMMU of the virtual machine [default: intel's if a device is passed through, else none]
     #[arg(long, value_enum)]
     iommu: Option<Iommu>,
@@ -210,7 +217,8 @@ fn run(options: &Options) -> Result<bool> {
     let kernels = kernels(&cache, options)?;
     let binaries = binaries::build()?;
     let out = out_dir(&cache, options)?;
-    let lab = options.update.prepare(&cache, kernels, Vec::new(), &binaries, out)?;
+    let [delays, _] = of_both(&options.plant, &[]);
+    let lab = options.update.prepare(&cache, kernels, delays, &binaries, out)?;
     let scratch = cache.temporary()?;
     let share = if options.keep { lab.out.join("share") } else { scratch.path().join("share") };
     let mut runs = Vec::new();
@@ -313,6 +321,7 @@ impl LiveUpdate {
             accel,
             cpus: self.cpus,
             memory_bytes: self.memory,
+            numa_nodes: self.numa,
             iommu: self.iommu(),
             // On a busy host a deterministic guest is slow, not silent: the host's time says little about it.
             timeout: Duration::from_secs(self.timeout.saturating_mul(if self.deterministic { 5 } else { 1 })),

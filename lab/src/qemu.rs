@@ -56,6 +56,8 @@ pub struct Machine {
     pub cpus: u32,
     /// Memory, bytes.
     pub memory_bytes: u64,
+    /// NUMA nodes that share memory and CPUs evenly.
+    pub numa_nodes: u32,
     /// Its IOMMU.
     pub iommu: Iommu,
     /// Whether there is a device at [`DEVICE_ADDRESS`]: QEMU's edu.
@@ -111,7 +113,12 @@ impl Machine {
         option("-accel", accel.as_ref());
         option("-cpu", cpu.as_ref());
         option("-smp", self.cpus.to_string().as_ref());
-        option("-m", format!("{}M", self.memory_bytes >> 20).as_ref());
+        let node_mib = (self.memory_bytes >> 20) / u64::from(self.numa_nodes.max(1));
+        option("-m", format!("{}M", node_mib * u64::from(self.numa_nodes.max(1))).as_ref());
+        for node in (0..self.numa_nodes).filter(|_| self.numa_nodes > 1) {
+            option("-object", format!("memory-backend-ram,id=node{node},size={node_mib}M").as_ref());
+            option("-numa", numa_node(node, self.numa_nodes, self.cpus).as_ref());
+        }
         option("-serial", &joined("file:", &self.serial));
         option("-kernel", self.kernel.as_os_str());
         if let Some(initrd) = &self.initrd {
@@ -163,6 +170,13 @@ impl Machine {
     }
 }
 
+/// One node, with its part of the CPUs: each next to those that boot beside it.
+fn numa_node(node: u32, nodes: u32, cpus: u32) -> String {
+    let first = |node: u32| node * cpus / nodes;
+    let own: String = (first(node)..first(node + 1)).map(|cpu| format!(",cpus={cpu}")).collect();
+    format!("node,nodeid={node},memdev=node{node}{own}")
+}
+
 fn joined(prefix: &str, path: &Path) -> OsString {
     let mut value = OsString::from(prefix);
     value.push(path);
@@ -203,6 +217,7 @@ mod tests {
             accel: Accel::Tcg,
             cpus: 3,
             memory_bytes: 2 << 30,
+            numa_nodes: 2,
             iommu: Iommu::Intel,
             device: true,
             kernel: "/k".into(),
@@ -222,6 +237,9 @@ mod tests {
             arguments[at + 1].as_str()
         };
         assert_eq!((value("-smp"), value("-m"), value("-append")), ("3", "2048M", "a=b c"));
+        assert_eq!(value("-object"), "memory-backend-ram,id=node0,size=1024M");
+        let nodes: Vec<&String> = arguments.iter().filter(|argument| argument.starts_with("node,")).collect();
+        assert_eq!(nodes, ["node,nodeid=0,memdev=node0,cpus=0", "node,nodeid=1,memdev=node1,cpus=1,cpus=2"]);
         assert_eq!(value("-serial"), "file:/s,1");
         assert_eq!(value("-chardev"), "socket,id=live,server=on,wait=on,path=/l,,1");
         assert!(value("-virtfs").ends_with("path=/x,,y"));

@@ -59,6 +59,8 @@ pub struct Lab {
     pub cpus: u32,
     /// Memory, bytes.
     pub memory_bytes: u64,
+    /// NUMA nodes that share memory and CPUs.
+    pub numa_nodes: u32,
     /// Its IOMMU.
     pub iommu: Iommu,
     /// A silence longer than this is a hang.
@@ -110,6 +112,7 @@ impl Lab {
             accel: self.accel,
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
+            numa_nodes: self.numa_nodes,
             iommu: self.iommu,
             device: self.plan.guests.iter().any(|guest| guest.device.is_some()),
             kernel: self.outgoing.image.clone(),

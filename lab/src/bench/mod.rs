@@ -9,7 +9,7 @@
 mod journal;
 mod noise;
 mod order;
-mod plant;
+pub mod plant;
 
 use crate::binaries::{self, Binaries};
 use crate::cache::Cache;

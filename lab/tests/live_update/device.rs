@@ -83,6 +83,8 @@ fn check_order<'a>(spans: Vec<&Value>, names: impl Iterator<Item = &'a &'static 
         let subject = match *name {
             "pci-bus-reset" => "bridge 0000:00:05.0",
             "iommufd-map" => "33554432 bytes",
+            // An address space of the VMM's own (`IOMMU_DOMAIN_UNMANAGED`).
+            "iommu-attach" => "0000:01:00.0, domain type 1",
             _ => ADDRESS,
         };
         let found = rest.any(|span| span["name"] == *name && span["subject"] == subject);

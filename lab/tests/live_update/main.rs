@@ -15,6 +15,7 @@ mod full;
 mod guest;
 mod hot;
 mod live;
+mod names;
 mod run;
 mod terminal;
 

@@ -25,7 +25,10 @@ use super::{
 };
 use crate::{
     catalogue::{CATALOGUE, Way},
-    evidence::trace::{self, CpuPages, TraceKind},
+    evidence::{
+        event::Event,
+        trace::{self, CpuPages, TraceKind},
+    },
     recording::{
         Frame, Side,
         frame::{Body, CommandResult, Coverage, TraceBuffer},
@@ -157,6 +160,9 @@ fn evidence(
     if let Ok(blob) = fs::read("/sys/kernel/boot_params/data") {
         frames.push(Frame { side: Side::Incoming, body: Body::BootParams, blob });
     }
+    if let Ok(blob) = fs::read("/proc/zoneinfo") {
+        frames.push(Frame { side: Side::Incoming, body: Body::ZoneInfo, blob });
+    }
     frames.push(incoming(match coverage {
         Ok(coverage) => Body::Coverage(coverage),
         Err(text) => Body::Note { text: format!("no eBPF in the incoming kernel: {text}") },
@@ -202,6 +208,7 @@ fn addresses(buffer: &TraceBuffer, frames: &[Frame]) -> BTreeSet<u64> {
     let address = |kind: &TraceKind| match kind {
         TraceKind::Function { ip, .. } => Some(*ip),
         TraceKind::InitcallStart { func } | TraceKind::InitcallFinish { func, .. } => Some(*func),
+        TraceKind::Other { name, args } => Event::parse(name, args)?.function(),
         TraceKind::BpfPrintk { text } => match Record::parse(text)? {
             Record::Enter { ip, .. } | Record::Exit { ip, .. } => Some(ip),
         },

@@ -121,6 +121,9 @@ pub struct Phase {
     /// Its absence leaves no hole.
     #[serde(default)]
     pub optional: bool,
+    /// No span is expected to divide it: its own name is the finest there is.
+    #[serde(default)]
+    pub leaf: bool,
     /// Only if this was seen.
     pub needs: Option<Milestone>,
     /// Only if this was not seen.

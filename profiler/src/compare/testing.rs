@@ -31,6 +31,7 @@ pub fn report(id: &str, mut time: impl FnMut(&str, u64) -> u64) -> Report {
             error_ns: 0,
             begins_with: format!("enter {id}-function"),
             spans: vec![span(id, start_ns, duration_ns)],
+            chain: Vec::new(),
         });
         start_ns += duration_ns as i64;
     }
@@ -72,6 +73,8 @@ pub fn report(id: &str, mut time: impl FnMut(&str, u64) -> u64) -> Report {
         marks: Vec::new(),
         phases,
         unobserved_ns: 0,
+        attributed_ns: None,
+        deferred_pages: Vec::new(),
         brownout: Vec::new(),
         hot: Vec::new(),
         coverage: Vec::new(),

@@ -204,8 +204,13 @@ fn other(text: &str) -> Option<Fact> {
     if let Some(path) = text.strip_prefix("Run ").and_then(|rest| rest.strip_suffix(" as init process")) {
         return Some(Fact::RunInit { path: path.to_owned() });
     }
+    deferred_pages(text).map(|(node, ms)| Fact::DeferredPages { node, ms })
+}
+
+/// Node and milliseconds of [`Fact::DeferredPages`], where a line of the kernel's says that.
+pub fn deferred_pages(text: &str) -> Option<(u32, u64)> {
     let (node, ms) = text.strip_prefix("node ")?.split_once(" deferred pages initialised in ")?;
-    Some(Fact::DeferredPages { node: node.parse().ok()?, ms: ms.strip_suffix("ms")?.parse().ok()? })
+    Some((node.parse().ok()?, ms.strip_suffix("ms")?.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@
 //! TracePages + TraceBuffer  -> format (layouts), page (raw records), trace (typed events)
 //!   Print text of the flight recorder
 //!                           -> carrier (the outgoing kernel's description, anchors), mark (VMMs' marks)
+//!   Other                   -> event (tasks and CPUs)
 //!   BpfPrintk text          -> probe_record (calls and returns of probed functions)
 //! Kmsg                      -> kmsg (lines), facts (what they state)
 //! BootParams                -> stamps
 //! Config                    -> config
+//! ZoneInfo                  -> zoneinfo
 //! ```
 //! The flight recorder is decoded twice: first with the incoming kernel's formats, which are good for
 //! `ftrace:print` because its id never changes; from those lines [`carrier::assemble`] gets the
@@ -20,6 +22,7 @@
 mod bytes;
 pub mod carrier;
 pub mod config;
+pub mod event;
 pub mod facts;
 pub mod format;
 #[cfg(test)]
@@ -33,3 +36,4 @@ pub mod stamps;
 pub(crate) mod testing;
 pub mod text;
 pub mod trace;
+pub mod zoneinfo;

@@ -220,7 +220,7 @@ impl Message {
         Some(match &sighting.what {
             What::Enter { probe, subject, comm, .. } => begin(&probe.name, &probe.family, subject, comm),
             What::Reached { probe, subject, comm } => begin(&probe.name, &probe.family, subject, comm),
-            What::InitcallBegin { function } => begin(function, INITCALL, "", &None),
+            What::InitcallBegin { function, .. } => begin(function, INITCALL, "", &None),
             What::Exit { probe, retval, .. } => {
                 let retval = probe.errno.then_some(i64::from(*retval as i32));
                 Self::End { kernel, name: probe.name.clone(), tsc, pid, retval }

@@ -110,6 +110,7 @@ impl State {
                     retval: None,
                     source: Source::Ebpf,
                     carried: None,
+                    critical: false,
                 };
                 self.begin(kernel, call);
             }

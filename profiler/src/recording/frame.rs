@@ -90,6 +90,8 @@ pub enum Body {
     BootParams,
     /// `/proc/config.gz`: blob, as the kernel gives it.
     Config,
+    /// `/proc/zoneinfo`: blob, as the kernel gives it.
+    ZoneInfo,
     /// What a command that ran beside the recorder did.
     Command(CommandResult),
     /// The kexec did not happen: `reboot(2)` came back.

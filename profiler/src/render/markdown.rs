@@ -21,6 +21,7 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     warnings(out, report)?;
     guests(out, report)?;
     phases(out, report)?;
+    chain(out, report)?;
     largest(out, report)?;
     if !report.advice.is_empty() {
         writeln!(out, "\n### What could be shorter\n")?;
@@ -28,6 +29,23 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
             let (text, how) = (escape(&advice.text), escape(&advice.how));
             writeln!(out, "- **{}** less: {text}. {how}", duration(advice.saving_ns))?;
         }
+    }
+    Ok(())
+}
+
+/// What each phase waited for longest.
+fn chain(out: &mut String, report: &Report) -> fmt::Result {
+    let longest = report.phases.iter().filter_map(|phase| Some((phase, phase.chain.first()?)));
+    for (number, (phase, link)) in longest.enumerate() {
+        if number == 0 {
+            writeln!(out, "\n### Critical path\n\n| phase | longest wait | own time |\n|---|---|---:|")?;
+        }
+        let name = if link.subject.is_empty() {
+            link.name.clone()
+        } else {
+            format!("{} [{}]", link.name, link.subject)
+        };
+        writeln!(out, "| {} | {} | {} |", escape(&phase.id), escape(&name), duration(link.own_ns))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ pub mod otlp;
 pub mod parquet;
 mod perfetto;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod trace;
 pub mod xml;
 

@@ -35,6 +35,7 @@ pub fn report(spans: Vec<Span>) -> Report {
         error_ns: 1,
         begins_with: String::new(),
         spans,
+        chain: Vec::new(),
     };
     Report {
         schema: SCHEMA.to_owned(),
@@ -63,6 +64,8 @@ pub fn report(spans: Vec<Span>) -> Report {
             phase("second", Place::Incoming, 500, Vec::new()),
         ],
         unobserved_ns: 0,
+        attributed_ns: None,
+        deferred_pages: Vec::new(),
         brownout: Vec::new(),
         hot: Vec::new(),
         coverage: Vec::new(),

@@ -1,12 +1,13 @@
 //! Recording -> report: runs the pipeline and puts its results under the contract's names.
 
 use super::{
+    advice,
     axis::Axis,
     choice::{Chosen, choose},
     coverage::coverage,
     failures::failures,
     guests, realtime,
-    spans::phases,
+    spans::{Divided, divide},
     *,
 };
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     evidence::config,
     recording::{self, Recording, Side, frame},
     stitch::{self, Half, Moment, Sighting, Source, StitchError, Stitched, What},
-    timeline::{self, Ends, Guest, Milestones, WindowKind},
+    timeline::{self, Call, Ends, Guest, Milestones, NodeInit, Tasks, WindowKind},
 };
 
 /// Computes the report of a recording.
@@ -73,12 +74,17 @@ pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, Repor
             ..describe_window(ends, drift_ns, switch_ns, &axis)
         }
     });
-    let (brownout, phases) = phases(&cells, &calls, ends.as_ref(), &axis);
+    let tasks = Tasks::new(&stitched.sightings);
+    let nodes = timeline::nodes(&stitched.sightings, &tasks, &stitched.incoming.zones(), stitched.hz);
+    let hot = super::hot::hot(&stitched, &calls, &tasks, &cells);
+    let calls = ran(calls, &stitched, &tasks, &nodes);
+    let Divided { brownout, phases, attributed_ns } =
+        divide(&cells, calls, &tasks, &stitched.sightings, ends.as_ref(), &axis);
     let unobserved = phases.iter().filter(|phase| phase.id == timeline::UNOBSERVED);
     let borders = cells.iter().flat_map(|cell| [cell.begin, cell.end]);
     let error_ns = borders.map(|border| axis.error(border.error_ticks)).max().unwrap_or(0);
     let incoming = stitched.incoming.kernel.as_ref();
-    Ok(Report {
+    let report = Report {
         schema: SCHEMA.to_owned(),
         tool: tool(),
         run: run(&stitched),
@@ -96,12 +102,14 @@ pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, Repor
             origin_unix_ns: ends.as_ref().and_then(|_| realtime::origin(&stitched, &axis)),
         },
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
+        attributed_ns,
+        deferred_pages: nodes.iter().map(|node| deferred_pages(node, &axis)).collect(),
         window,
         vms,
         marks: marks(&stitched, &all, &axis),
         phases,
         brownout,
-        hot: super::hot::hot(&stitched, &calls, &cells),
+        hot,
         coverage: coverage(&stitched),
         loss: Loss {
             recording: recording.damage.len() as u64 + recording.unknown_frames() as u64,
@@ -115,7 +123,47 @@ pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, Repor
             .chain(guests::notes(&all, host_start, &axis))
             .chain(notes(&stitched, recording))
             .collect(),
-    })
+    };
+    let advice = advice::advise(&advice::Case { log: &printed(&stitched, &axis), report: &report });
+    Ok(Report { advice, ..report })
+}
+
+/// All calls: those of functions, and what ran in tasks, on CPUs and nodes.
+fn ran(mut calls: Vec<Call>, stitched: &Stitched, tasks: &Tasks, nodes: &[NodeInit]) -> Vec<Call> {
+    calls.extend(tasks.processes());
+    calls.extend(timeline::cpus(&stitched.sightings, stitched.hz.ticks(LEAST_CPU_STEP_NS)));
+    calls.extend(nodes.iter().map(Call::from));
+    calls.sort_by_key(|call| call.enter);
+    calls
+}
+
+/// Steps of bringing up a CPU that are shorter are not listed.
+const LEAST_CPU_STEP_NS: u64 = 100_000;
+
+fn deferred_pages(node: &NodeInit, axis: &Axis) -> DeferredPages {
+    let duration_ns = axis.between(node.begin, node.end);
+    let rate = |pages: u64| {
+        let rate = u128::from(pages) * 1_000_000_000 / u128::from(duration_ns.max(1));
+        u64::try_from(rate).unwrap_or(u64::MAX)
+    };
+    DeferredPages {
+        node: node.node,
+        pages: node.pages,
+        start_ns: axis.at(node.begin.ticks),
+        duration_ns,
+        error_ns: axis.error(node.begin.error_ticks.saturating_add(node.end.error_ticks)),
+        pages_per_second: node.pages.map(rate),
+    }
+}
+
+/// The incoming kernel's log on the report's axis.
+fn printed(stitched: &Stitched, axis: &Axis) -> Vec<advice::Line> {
+    let line = |line: &stitch::LogLine| advice::Line {
+        at_ns: line.at.map(|at| axis.at(at.ticks)),
+        level: line.level,
+        text: line.text.clone(),
+    };
+    stitched.log.iter().map(line).collect()
 }
 
 fn window(stitched: &Stitched, milestones: &Milestones) -> Option<Ends> {

@@ -15,7 +15,7 @@ pub fn coverage(stitched: &Stitched) -> Vec<Coverage> {
             What::Enter { probe, source, .. } => {
                 probe.name == name && boot == (*source == Source::BootKprobe)
             }
-            What::Reached { probe, .. } => boot && probe.name == name,
+            What::Reached { probe, .. } | What::Event { probe, .. } => boot && probe.name == name,
             What::InitcallBegin { .. } => boot && name == "initcall",
             _ => false,
         };

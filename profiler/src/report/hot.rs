@@ -14,16 +14,16 @@ use crate::{
     catalogue::{BROWNOUT, CATALOGUE, Place},
     recording::{Side, frame::Share},
     stitch::Stitched,
-    timeline::{self, Call, Cell, Node},
+    timeline::{self, Call, Cell, Node, Tasks},
 };
 
 /// Significant digits of a histogram: finer than the buckets it is made of.
 const DIGITS: u8 = 3;
 
 /// Every function that was counted, and every one whose calls are known without that.
-pub fn hot(stitched: &Stitched, calls: &[Call], cells: &[Cell]) -> Vec<Hot> {
+pub fn hot(stitched: &Stitched, calls: &[Call], tasks: &Tasks, cells: &[Cell]) -> Vec<Hot> {
     let [outgoing, incoming] = &stitched.counted;
-    let mut all = carried(calls, cells);
+    let mut all = carried(calls, tasks, cells);
     all.extend(counted(Side::Outgoing, &outgoing.shares, |ip| stitched.outgoing.symbol(ip)));
     all.extend(counted(Side::Incoming, &incoming.shares, |ip| stitched.incoming.symbol(ip)));
     all
@@ -81,9 +81,10 @@ fn encode(histogram: &Histogram<u64>) -> Option<String> {
 }
 
 /// What calls tell of others that nobody looked at, such as a memfd's number of folios.
-fn carried(calls: &[Call], cells: &[Cell]) -> Vec<Hot> {
+fn carried(calls: &[Call], tasks: &Tasks, cells: &[Cell]) -> Vec<Hot> {
     let of = |side| calls.iter().filter(move |call| call.side == side).cloned().collect();
-    let (outgoing, incoming) = (timeline::forest(of(Side::Outgoing)), timeline::forest(of(Side::Incoming)));
+    let (outgoing, incoming) =
+        (timeline::forest(of(Side::Outgoing), tasks), timeline::forest(of(Side::Incoming), tasks));
     let preserved = Preserved::of(&outgoing);
     let mut all = Vec::new();
     let mut visit = |node: &Node, caller: Option<&Call>| {
@@ -232,6 +233,7 @@ mod tests {
             retval: Some(0),
             source: Source::Ebpf,
             carried,
+            critical: false,
         }
     }
 
@@ -259,9 +261,10 @@ mod tests {
             begin: Moment::exact(200),
             end: Moment::exact(300),
             begins_with: String::new(),
+            leaf: false,
         };
         for (told, by) in [(Some(9), "memfd-retrieve"), (None, "memfd-freeze")] {
-            let hot = carried(&calls(told), std::slice::from_ref(&cell));
+            let hot = carried(&calls(told), &Tasks::default(), std::slice::from_ref(&cell));
             let of: Vec<_> = hot
                 .iter()
                 .map(|hot| (hot.probe.as_str(), hot.phase.as_str(), hot.subject.as_str(), hot.count))
@@ -280,11 +283,11 @@ mod tests {
         // Nothing was restored.
         let mut failed = calls(None);
         failed[7].retval = Some(-5);
-        assert_eq!(carried(&failed, &[]).len(), 2);
+        assert_eq!(carried(&failed, &Tasks::default(), &[]).len(), 2);
         // One of two is gone: nobody knows which.
         let mut fewer = calls(None);
         fewer.remove(6);
-        assert!(carried(&fewer, &[]).iter().all(|hot| hot.probe != "folio-restore"));
+        assert!(carried(&fewer, &Tasks::default(), &[]).iter().all(|hot| hot.probe != "folio-restore"));
     }
 
     #[test]

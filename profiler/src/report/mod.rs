@@ -1,5 +1,6 @@
 //! The one `Report` value and its renderers.
 
+mod advice;
 mod assemble;
 mod axis;
 mod choice;

@@ -50,6 +50,14 @@ pub struct Report {
     pub phases: Vec<Phase>,
     /// Sum of the phases that no evidence covers.
     pub unobserved_ns: u64,
+    /// How much of the window has the finest name there is: on the critical path of each phase the time inside spans.
+    /// Phases that no span is expected to divide (`leaf` in phases.toml: the dark, early boot, core set-up, ...) count
+    /// whole, unobserved ones not at all.
+    #[serde(default)]
+    pub attributed_ns: Option<u64>,
+    /// Deferred initialisation of `struct page`, by NUMA node.
+    #[serde(default)]
+    pub deferred_pages: Vec<DeferredPages>,
     /// Spans before the window: preparation while the guests still run.
     pub brownout: Vec<Span>,
     /// Functions that are counted, not streamed.
@@ -275,6 +283,43 @@ pub struct Phase {
     pub begins_with: String,
     /// What happened inside, as a forest; spans that cross a border are listed where they begin.
     pub spans: Vec<Span>,
+    /// What it waited for: the critical path, walked back from its end, by what its time went to; the longest
+    /// first, at most 16. Times add up to no more than the phase's; what is missing went to nothing that has a name.
+    /// Empty if nobody is known to have ended the phase.
+    #[serde(default)]
+    pub chain: Vec<Link>,
+}
+
+/// What a part of a phase's critical path went to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    /// Name of the span.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its subject.
+    pub subject: String,
+    /// Its task.
+    pub pid: Option<u32>,
+    /// Its own time on the path, in this phase.
+    pub own_ns: u64,
+}
+
+/// What one NUMA node's thread did of the deferred initialisation of `struct page`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct DeferredPages {
+    /// The node.
+    pub node: u32,
+    /// Pages whose structure it was left, by the node's zones; `null` if they were not recorded.
+    pub pages: Option<u64>,
+    /// When it began.
+    pub start_ns: i64,
+    /// How long it took.
+    pub duration_ns: u64,
+    /// Error of that.
+    pub error_ns: u64,
+    /// Pages in a second.
+    pub pages_per_second: Option<u64>,
 }
 
 /// One timed thing.
@@ -282,7 +327,7 @@ pub struct Phase {
 pub struct Span {
     /// Function, initcall or command.
     pub name: String,
-    /// Family of the probe, `initcall`, `command`.
+    /// Family of the probe, `initcall`, `process`.
     pub kind: String,
     /// Whose time it is: session, token, device.
     pub subject: String,
@@ -290,7 +335,7 @@ pub struct Span {
     pub start_ns: i64,
     /// Its length; `null` if its end was not seen.
     pub duration_ns: Option<u64>,
-    /// Its length less that of the spans inside it.
+    /// Its length less the time in which spans inside it run.
     pub self_ns: Option<u64>,
     /// CPU at its begin.
     pub cpu: Option<u32>,
@@ -403,6 +448,9 @@ pub struct Overhead {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs)]
 pub struct Advice {
+    /// Id of the rule that fired.
+    #[serde(default)]
+    pub rule: String,
     pub phase: String,
     pub text: String,
     pub saving_ns: u64,

@@ -1,13 +1,17 @@
 //! What a report will say, as far as a stream has told: window and phases up to the last thing heard, and
 //! their spans. Everything else of it is empty, and its outcome is `partial`.
 
-use super::{axis::Axis, spans::phases, *};
+use super::{
+    axis::Axis,
+    spans::{Divided, divide},
+    *,
+};
 use crate::{
     catalogue::CATALOGUE,
     clock::Hz,
     recording::Side,
     stitch::{Moment, Sighting},
-    timeline::{self, Call, Milestones},
+    timeline::{self, Call, Milestones, Tasks},
 };
 
 /// Builds it of calls of both kernels and of milestones that are no calls, each kernel's in order of time.
@@ -35,7 +39,8 @@ pub fn build(calls: &[Call], marks: &[Sighting], hz: Hz) -> Report {
     let axis = Axis { origin: ends.as_ref().map_or(0, |ends| ends.start.ticks), hz };
     let cells =
         ends.as_ref().map_or_else(Vec::new, |ends| timeline::partition(&CATALOGUE.phases, &milestones, ends));
-    let (brownout, phases) = phases(&cells, &calls, ends.as_ref(), &axis);
+    let Divided { brownout, phases, attributed_ns } =
+        divide(&cells, calls, &Tasks::default(), marks, ends.as_ref(), &axis);
     let window = ends.as_ref().map(|ends| Window {
         definition: "host".to_owned(),
         start: ends.starts_with.clone(),
@@ -48,6 +53,7 @@ pub fn build(calls: &[Call], marks: &[Sighting], hz: Hz) -> Report {
     let errors = cells.iter().map(|cell| axis.error(cell.begin.error_ticks));
     Report {
         unobserved_ns: unobserved.map(|phase| phase.duration_ns).sum(),
+        attributed_ns,
         clock: Clock {
             source: "tsc".to_owned(),
             hz: hz.get(),

@@ -1,33 +1,71 @@
-//! Phases with what happened inside them.
+//! Phases with what happened inside them, and what each waited for.
 
 use std::mem;
 
-use super::{Phase, Span, axis::Axis};
+use super::{Link, Phase, Span, axis::Axis};
 use crate::{
-    catalogue::Place,
-    recording::Side,
-    timeline::{self, Call, Cell, Ends, Node},
+    stitch::Sighting,
+    timeline::{self, Call, Cell, Ends, Node, Paths, Tasks, UNOBSERVED},
 };
 
-/// Spans before the window, and its phases with theirs.
-pub fn phases(cells: &[Cell], calls: &[Call], ends: Option<&Ends>, axis: &Axis) -> (Vec<Span>, Vec<Phase>) {
-    let Some(ends) = ends else { return (Vec::new(), Vec::new()) };
+/// Links of a phase's chain that are listed.
+const LINKS: usize = 16;
+
+/// A window divided.
+#[derive(Debug, Default)]
+pub struct Divided {
+    /// Spans before the window.
+    pub brownout: Vec<Span>,
+    /// Its phases with theirs.
+    pub phases: Vec<Phase>,
+    /// [`super::Report::attributed_ns`].
+    pub attributed_ns: Option<u64>,
+}
+
+/// Divides a window.
+pub fn divide(
+    cells: &[Cell],
+    mut calls: Vec<Call>,
+    tasks: &Tasks,
+    sightings: &[Sighting],
+    ends: Option<&Ends>,
+    axis: &Axis,
+) -> Divided {
+    let Some(ends) = ends else { return Divided::default() };
+    let paths = Paths::new(&calls, tasks, sightings);
+    let links: Vec<Vec<timeline::Link>> = cells.iter().map(|cell| paths.of(cell)).collect();
+    let on: Vec<usize> = links.iter().flat_map(|links| paths.on(links)).collect();
+    let chains: Vec<Vec<Link>> = links.iter().map(|links| chain(links, &calls, axis)).collect();
+    for index in on {
+        if let Some(call) = calls.get_mut(index) {
+            call.critical = true;
+        }
+    }
+
     let total = axis.between(ends.start, ends.end).max(1);
-    let (before, inside): (Vec<Call>, Vec<Call>) = calls
-        .iter()
-        .filter(|call| call.enter.ticks < ends.end.ticks)
-        .cloned()
-        .partition(|call| call.enter.ticks < ends.start.ticks);
-    let spans = |calls| timeline::forest(calls).iter().map(|node| span(node, axis)).collect::<Vec<Span>>();
+    calls.retain(|call| call.enter.ticks < ends.end.ticks);
+    // A program that was started before the window may run in it.
+    let (before, inside): (Vec<Call>, Vec<Call>) =
+        calls.into_iter().partition(|call| call.enter.ticks < ends.start.ticks);
+    let spans = |calls| {
+        let trees = timeline::forest(calls, tasks);
+        trees.iter().map(|node| span(node, axis)).collect::<Vec<Span>>()
+    };
     let cell_ends: Vec<i64> = cells.iter().map(|cell| axis.at(cell.end.ticks)).collect();
     let mut by_cell: Vec<Vec<Span>> = cells.iter().map(|_| Vec::new()).collect();
     for span in spans(inside) {
         place(span, &cell_ends, &mut by_cell);
     }
-    let phases = cells.iter().zip(by_cell).map(|(cell, mut spans)| {
+    let mut attributed_ns = 0_u64;
+    let phases = cells.iter().zip(by_cell).zip(chains).map(|((cell, mut spans), mut chain)| {
         spans.sort_by_key(|span| span.start_ns);
-        mark_critical(&mut spans, ending_task(calls, cell));
         let duration_ns = axis.between(cell.begin, cell.end);
+        attributed_ns += match chain.as_slice() {
+            _ if cell.id == UNOBSERVED => 0,
+            _ if cell.leaf => duration_ns,
+            links => links.iter().map(|link| link.own_ns).sum(),
+        };
+        chain.truncate(LINKS);
         Phase {
             id: cell.id.clone(),
             title: cell.title.clone(),
@@ -38,17 +76,39 @@ pub fn phases(cells: &[Cell], calls: &[Call], ends: Option<&Ends>, axis: &Axis) 
             error_ns: axis.error(cell.begin.error_ticks.saturating_add(cell.end.error_ticks)),
             begins_with: cell.begins_with.clone(),
             spans,
+            chain,
         }
     });
     let phases = phases.collect();
-    (spans(before), phases)
+    Divided { brownout: spans(before), phases, attributed_ns: Some(attributed_ns) }
+}
+
+/// What a path's time went to, the longest first; stretches without a name are left out.
+fn chain(links: &[timeline::Link], calls: &[Call], axis: &Axis) -> Vec<Link> {
+    let mut own: Vec<(usize, u64)> = Vec::new();
+    for link in links {
+        let Some(call) = link.call else { continue };
+        let ns = axis.between(link.from, link.to);
+        match own.iter_mut().find(|(index, _)| *index == call) {
+            Some((_, sum)) => *sum += ns,
+            None => own.push((call, ns)),
+        }
+    }
+    // Stable: of equal ones the earlier comes first.
+    own.sort_by_key(|(_, ns)| std::cmp::Reverse(*ns));
+    let link = |(index, own_ns): (usize, u64)| {
+        let call = calls.get(index)?;
+        let (name, kind, subject) = (call.name.clone(), call.kind.clone(), call.subject.clone());
+        Some(Link { name, kind, subject, pid: call.pid, own_ns })
+    };
+    own.into_iter().filter_map(link).collect()
 }
 
 fn span(node: &Node, axis: &Axis) -> Span {
     let call = &node.call;
     let duration_ns = call.exit.map(|exit| axis.between(call.enter, exit));
     let spans: Vec<Span> = node.inner.iter().map(|inner| span(inner, axis)).collect();
-    let inner: u64 = spans.iter().filter_map(|span| span.duration_ns).sum();
+    let inner = covered(&spans);
     Span {
         name: call.name.clone(),
         kind: call.kind.clone(),
@@ -60,9 +120,20 @@ fn span(node: &Node, axis: &Axis) -> Span {
         pid: call.pid,
         comm: call.comm.clone(),
         retval: call.retval,
-        critical: false,
+        critical: call.critical,
         spans,
     }
+}
+
+/// Time in which any of these runs: programs may run beside one another. They are in order of begin.
+fn covered(spans: &[Span]) -> u64 {
+    let (mut sum, mut until) = (0, i64::MIN);
+    for span in spans {
+        let end = span.start_ns.saturating_add_unsigned(span.duration_ns.unwrap_or(0));
+        sum += u64::try_from(end.saturating_sub(span.start_ns.max(until))).unwrap_or(0);
+        until = until.max(end);
+    }
+    sum
 }
 
 /// Puts a span into the phase where it begins. What is inside it but begins in a later phase is listed
@@ -92,20 +163,6 @@ fn release(span: &mut Span, end_ns: i64, later: &mut Vec<Span>) {
     }
 }
 
-/// The task whose call ends the phase, or begins the next one: its calls are what the phase waited for.
-fn ending_task(calls: &[Call], cell: &Cell) -> Option<u32> {
-    let side = if cell.place == Place::Outgoing { Side::Outgoing } else { Side::Incoming };
-    let touches = |call: &&Call| call.side == side && (call.enter == cell.end || call.exit == Some(cell.end));
-    calls.iter().find(touches).and_then(|call| call.pid)
-}
-
-fn mark_critical(spans: &mut [Span], task: Option<u32>) {
-    for span in spans {
-        span.critical = task.is_some() && span.pid == task;
-        mark_critical(&mut span.spans, task);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +186,12 @@ mod tests {
 
     fn outline(spans: &[Span]) -> String {
         spans.iter().map(|span| format!("{}({})", span.name, outline(&span.spans))).collect()
+    }
+
+    #[test]
+    fn what_runs_at_once_is_counted_once() {
+        let spans = [span("a", 0, 10, vec![]), span("b", 5, 3, vec![]), span("c", 8, 7, vec![])];
+        assert_eq!((covered(&spans), covered(&[])), (15, 0));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use super::{Handover, Outcome, Phase, ProbeState, Report, Span};
 
 #[path = "text_guests.rs"]
 mod text_guests;
+#[path = "text_path.rs"]
+mod text_path;
 
 /// Cells of a phase's bar.
 const BAR: usize = 24;
@@ -27,8 +29,10 @@ fn write(out: &mut String, report: &Report) -> fmt::Result {
     failures(out, report)?;
     text_guests::write(out, report)?;
     phases(out, report)?;
+    text_path::write(out, report)?;
     largest(out, report)?;
     counted(out, report)?;
+    text_path::advice(out, report)?;
     foot(out, report)
 }
 
@@ -159,6 +163,16 @@ fn flatten<'a>(phase: &'a str, spans: &'a [Span], into: &mut Vec<(&'a str, &'a S
 fn foot(out: &mut String, report: &Report) -> fmt::Result {
     let clock = &report.clock;
     writeln!(out, "\nunobserved  {}", duration(report.unobserved_ns))?;
+    if let (Some(attributed), Some(window)) = (report.attributed_ns, &report.window) {
+        let share = attributed as f64 / window.duration_ns.max(1) as f64 * 100.0;
+        writeln!(out, "attributed  {share:.2}% of the window, to spans and to phases that none divides")?;
+    }
+    for node in &report.deferred_pages {
+        let pages = node.pages.map(|pages| format!(", {pages} pages")).unwrap_or_default();
+        let rate = node.pages_per_second.map(|rate| format!(", {rate} a second")).unwrap_or_default();
+        let time = duration(node.duration_ns);
+        writeln!(out, "node {:<6} deferred page init {time}{pages}{rate}", node.node)?;
+    }
     let mhz = clock.hz as f64 / 1e6;
     writeln!(out, "clock       {} at {mhz:.3} MHz, borders +- {}", clock.source, duration(clock.error_ns))?;
     let count = |value: Option<u64>| value.map_or("none kept".to_owned(), |value| value.to_string());

@@ -96,16 +96,21 @@ pub fn ring(anchors: &[RingAnchor], tsc_hz: Option<u64>) -> Result<Ring, ClockEr
 #[derive(Debug)]
 pub struct Log {
     clock: LogClock,
-    /// Sequence number of a line -> TSC of its event.
-    events: HashMap<u64, u64>,
+    /// Sequence number of a line -> TSC of its event, and the task that wrote it.
+    events: HashMap<u64, (u64, Option<u32>)>,
 }
 
 impl Log {
     /// The moment of a line: its trace event's, if it has one; else its log time's. `None` for a line
     /// from before the clock ran: it has an order, but no time.
     pub fn moment(&self, line: &KmsgLine) -> Option<Moment> {
-        let event = self.events.get(&line.seq).map(|tsc| Moment::exact(*tsc));
+        let event = self.events.get(&line.seq).map(|(tsc, _)| Moment::exact(*tsc));
         event.or_else(|| (line.ts_us > 0).then(|| self.clock.to_tsc(nanoseconds(line)).into()))
+    }
+
+    /// The task that wrote a line, if its trace event was seen.
+    pub fn task(&self, line: &KmsgLine) -> Option<u32> {
+        self.events.get(&line.seq)?.1
     }
 
     /// The moment at which the log clock read 0.
@@ -123,6 +128,8 @@ pub struct StampedLine {
     pub tsc: u64,
     /// CPU of its event.
     pub cpu: u32,
+    /// Task of its event.
+    pub pid: Option<u32>,
 }
 
 /// Ties the log to the TSC: its first stretch by the kernel's own line, where that is known, and all of it
@@ -139,7 +146,7 @@ pub fn log(lines: &[KmsgLine], stamped: &[StampedLine], half: &Half, hz: Hz) -> 
     };
     let pairs: Vec<Pair> = matched.iter().map(pair).collect();
     let clock = LogClock::fit(&pairs, &readings, &regimes)?;
-    let events = matched.iter().map(|(line, event)| (line.seq, event.tsc)).collect();
+    let events = matched.iter().map(|(line, event)| (line.seq, (event.tsc, event.pid))).collect();
     Ok(Log { clock, events })
 }
 
@@ -305,7 +312,7 @@ mod tests {
             caller: None,
         };
         let lines = [line(0, 0, "same"), line(1, 5, "same"), line(2, 6, "other")];
-        let stamped = [StampedLine { text: "same".into(), tsc: 500, cpu: 0 }];
+        let stamped = [StampedLine { text: "same".into(), tsc: 500, cpu: 0, pid: Some(1) }];
         let matched: Vec<_> =
             matches(&lines, &stamped).iter().map(|(line, event)| (line.seq, event.tsc)).collect();
         assert_eq!(matched, [(1, 500)]);

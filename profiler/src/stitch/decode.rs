@@ -1,11 +1,14 @@
 //! Trace events -> sightings, on whatever clock the buffer had.
 
+use std::collections::HashMap;
+
 use profiler_common::{cost::CostRecord, hot::HotRecord, vcpu::VcpuRecord};
 
 use super::{Half, Moment, Sighting, Source, What};
 use crate::{
     catalogue::{CATALOGUE, Found, Probe, RETURN_SUFFIX},
     evidence::{
+        event::Event,
         probe_record::{ProbeCall, ProbeRecord},
         trace::{ProbePoint, Trace, TraceEvent, TraceKind, Value},
     },
@@ -32,7 +35,12 @@ pub struct Decoded {
 /// Makes sightings of a buffer's events; `moment` puts a time stamp of its clock on the common axis.
 pub fn sightings(side: Side, half: &Half, trace: &Trace, moment: impl Fn(u64) -> Moment) -> Decoded {
     let mut decoded = Decoded::default();
+    // The module that each task loaded last.
+    let mut modules: HashMap<i32, &str> = HashMap::new();
     for event in &trace.events {
+        if let Some(module) = loaded_module(&event.event) {
+            modules.insert(event.pid, module);
+        }
         let record = match &event.event {
             TraceKind::BpfPrintk { text } => ProbeRecord::parse(text),
             _ => None,
@@ -52,7 +60,7 @@ pub fn sightings(side: Side, half: &Half, trace: &Trace, moment: impl Fn(u64) ->
         }
         let what = match record {
             Some(record) => probe_call(half, record),
-            None => what(half, &event.event),
+            None => what(half, &event.event, modules.get(&event.pid).copied()),
         };
         match what {
             Seen::Something(what) => decoded.sightings.push(Sighting {
@@ -96,21 +104,45 @@ fn probe_call(half: &Half, record: ProbeRecord) -> Seen {
     })
 }
 
-fn what(half: &Half, event: &TraceKind) -> Seen {
+/// The module that `module:module_load` tells of, just before its initcall (kernel/module/main.c, Linux 7.3).
+fn loaded_module(event: &TraceKind) -> Option<&str> {
+    match event {
+        TraceKind::Other { name, args } if name == "module:module_load" => {
+            args.iter().find_map(|(field, value)| match value {
+                Value::Text(text) if field == "name" => Some(text.as_str()),
+                _ => None,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn what(half: &Half, event: &TraceKind, module: Option<&str>) -> Seen {
     let function = |address: u64| half.symbol(address).map(str::to_owned);
+    // Once a module is in, the kernel has dropped the names of what it needed for that alone.
+    let initcall = |address: u64| function(address).or_else(|| module.map(|_| "init_module".to_owned()));
     let what = match event {
         TraceKind::Function { ip, .. } => half
             .symbol(*ip)
             .and_then(|symbol| CATALOGUE.by_symbol(symbol))
             .map(|probe| What::Reached { probe, subject: String::new(), comm: None }),
-        TraceKind::InitcallStart { func } => function(*func).map(|function| What::InitcallBegin { function }),
+        TraceKind::InitcallStart { func } => {
+            let module = module.map(str::to_owned);
+            initcall(*func).map(|function| What::InitcallBegin { function, module })
+        }
         TraceKind::InitcallFinish { func, ret } => {
-            function(*func).map(|function| What::InitcallEnd { function, retval: *ret })
+            initcall(*func).map(|function| What::InitcallEnd { function, retval: *ret })
         }
         TraceKind::Kprobe { name, point, args, .. } => boot_kprobe(name, *point, args, half.layouts),
         // Of the events that the boot buffer has for other reasons, none is a probe's.
         TraceKind::Other { name, args } => match CATALOGUE.by_symbol(name) {
-            Some(probe) => Some(boot_event(probe, args)),
+            Some(probe) => Some(match Event::parse(name, args) {
+                Some(event) => {
+                    let function = event.function().and_then(function);
+                    What::Event { probe, event, function }
+                }
+                None => boot_event(probe, args),
+            }),
             None => return Seen::Nothing,
         },
         _ => return Seen::Nothing,

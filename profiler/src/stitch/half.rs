@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use super::clean::clean;
 use crate::{
     catalogue::{CATALOGUE, Way},
-    evidence::trace::CpuPages,
+    evidence::{
+        trace::CpuPages,
+        zoneinfo::{self, Zone},
+    },
     recording::{
         Body, Frame, Side,
         frame::{Anchors, CommandResult, Counted, Coverage, Kernel, Run, TraceBuffer},
@@ -39,6 +42,8 @@ pub struct Half<'a> {
     pub counted: Option<Counted>,
     /// `/proc/config.gz`.
     pub config: Option<&'a [u8]>,
+    /// `/proc/zoneinfo`.
+    pub zoneinfo: Option<&'a [u8]>,
     /// `boot_params`.
     pub boot_params: Option<&'a [u8]>,
     /// Commands that ran beside the recorder.
@@ -70,6 +75,7 @@ impl<'a> Half<'a> {
                 Body::TraceStats { buffer, cpu, text } => half.stats.push((buffer, *cpu, text)),
                 Body::Kmsg => half.kmsg = Some(&frame.blob),
                 Body::Config => half.config = Some(&frame.blob),
+                Body::ZoneInfo => half.zoneinfo = Some(&frame.blob),
                 Body::BootParams => half.boot_params = Some(&frame.blob),
                 body => half.take(body.clone()),
             }
@@ -115,6 +121,7 @@ impl<'a> Half<'a> {
             | Body::TraceStats { .. }
             | Body::Kmsg
             | Body::BootParams
+            | Body::ZoneInfo
             | Body::Config
             | Body::Unknown => {}
         }
@@ -135,6 +142,11 @@ impl<'a> Half<'a> {
     pub fn same_build(&self, other: &Half) -> bool {
         let (Some(one), Some(two)) = (&self.kernel, &other.kernel) else { return false };
         !one.build_id.is_empty() && one.build_id == two.build_id
+    }
+
+    /// The page allocator's zones, if they were recorded.
+    pub fn zones(&self) -> Vec<Zone> {
+        self.zoneinfo.map(zoneinfo::parse).unwrap_or_default()
     }
 
     /// Pages of one buffer.

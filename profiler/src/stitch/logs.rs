@@ -6,6 +6,17 @@ use crate::{
     recording::Side,
 };
 
+/// A line of a kernel's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// When, if the log's clock is known and ran.
+    pub at: Option<Moment>,
+    /// Its level, 0 to 7.
+    pub level: u8,
+    /// The line.
+    pub text: String,
+}
+
 /// A complaint of KHO, LUO or one of its handlers.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Complaint {

@@ -39,7 +39,7 @@ use crate::{
 pub use counted::Cost;
 pub(crate) use decode::sightings;
 pub use half::Half;
-pub use logs::Complaint;
+pub use logs::{Complaint, LogLine};
 pub use loss::{Handover, Loss, ProbeLoss};
 pub use sighting::{Moment, Sighting, Source, What};
 pub use vcpus::{FirstEntry, LastExit, Stay, Vcpus};
@@ -79,6 +79,8 @@ pub struct Stitched<'a> {
     pub hz: Hz,
     /// Its uncertainty: how far the two kernels' calibrations differ, parts per 10^9.
     pub hz_error_ppb: u64,
+    /// What the incoming kernel said, in order.
+    pub log: Vec<LogLine>,
     /// What the kernels' logs complain about.
     pub complaints: Vec<Complaint>,
     /// What was lost; the recording's own damage is not in it.
@@ -124,7 +126,7 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
     }
     state.join(&outgoing, &incoming)?;
     state.notes.extend(outgoing.notes.iter().chain(&incoming.notes).cloned());
-    let Stitching { sightings, vcpus, counted, cost, hz_error_ppb, complaints, loss, notes, .. } = state;
+    let Stitching { sightings, vcpus, counted, cost, hz_error_ppb, log, complaints, loss, notes, .. } = state;
     Ok(Stitched {
         outgoing,
         incoming,
@@ -135,6 +137,7 @@ pub fn stitch(recording: &Recording) -> Result<Stitched<'_>, StitchError> {
         cost,
         hz,
         hz_error_ppb,
+        log,
         complaints,
         loss,
         notes,
@@ -171,6 +174,7 @@ struct Stitching {
     /// Frequency that the flight recorder's anchors carry.
     carried_hz: Option<Hz>,
     hz_error_ppb: u64,
+    log: Vec<LogLine>,
     complaints: Vec<Complaint>,
     loss: Loss,
     notes: Vec<String>,
@@ -237,7 +241,8 @@ impl Stitching {
         let decoded = if buffer.clock == "x86-tsc" {
             let console = boot.events.iter().filter_map(|event| match &event.event {
                 TraceKind::Console { text } => {
-                    Some(StampedLine { text: text.clone(), tsc: event.ts, cpu: event.cpu })
+                    let pid = u32::try_from(event.pid).ok();
+                    Some(StampedLine { text: text.clone(), tsc: event.ts, cpu: event.cpu, pid })
                 }
                 _ => None,
             });
@@ -367,9 +372,13 @@ impl Stitching {
         for line in kmsg.lines.iter().filter(|line| line.is_kernel()) {
             let moment = at(line);
             self.complaints.extend(logs::complaint(side, line, moment));
+            if side == Side::Incoming {
+                self.log.push(LogLine { at: moment, level: line.level, text: line.text.clone() });
+            }
             if let Some(at) = moment {
                 let what = What::Log { text: line.text.clone() };
-                self.sightings.push(Sighting { side, at, cpu: None, pid: None, what });
+                let pid = clock.as_ref().and_then(|clock| clock.task(line));
+                self.sightings.push(Sighting { side, at, cpu: None, pid, what });
             }
         }
         for line in &kmsg.lines {

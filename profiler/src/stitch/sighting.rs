@@ -1,6 +1,10 @@
 //! One thing that was seen, at a moment of the common axis.
 
-use crate::{catalogue::Probe, evidence::mark::Mark, recording::Side};
+use crate::{
+    catalogue::Probe,
+    evidence::{event::Event, mark::Mark},
+    recording::Side,
+};
 
 /// A moment on the TSC axis, which both kernels share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,10 +82,21 @@ pub enum What {
         /// The task's name.
         comm: Option<String>,
     },
+    /// A static event about tasks or CPUs fired.
+    Event {
+        /// Its probe.
+        probe: &'static Probe,
+        /// What it tells.
+        event: Event,
+        /// Name of the function that it holds, if it holds one that has a name.
+        function: Option<String>,
+    },
     /// An initcall began.
     InitcallBegin {
-        /// Its function.
+        /// Its function; `init_module`, which each module's is called too, if the kernel has dropped its name.
         function: String,
+        /// The loadable module that it is of.
+        module: Option<String>,
     },
     /// It returned.
     InitcallEnd {

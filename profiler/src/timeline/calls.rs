@@ -34,6 +34,20 @@ pub struct Call {
     pub source: Source,
     /// Calls in it of the function that it carries, if it told.
     pub carried: Option<u64>,
+    /// It lies on the critical path of a phase.
+    pub critical: bool,
+}
+
+impl Call {
+    /// Where it ends, ticks: a program that was not seen to end runs on; of any other call without a
+    /// return only the entry is known.
+    pub fn end_ticks(&self) -> u64 {
+        match self.exit {
+            Some(exit) => exit.ticks,
+            None if self.kind == super::PROCESS => u64::MAX,
+            None => self.enter.ticks,
+        }
+    }
 }
 
 /// Which open call a return belongs to.
@@ -62,7 +76,7 @@ pub fn pair(sightings: &[Sighting]) -> Vec<Call> {
             What::Exit { probe, source, retval } => {
                 (key(&probe.name, *source), Some(probe.errno.then_some(i64::from(*retval as i32))))
             }
-            What::InitcallBegin { function } => (key(function, Source::Event), None),
+            What::InitcallBegin { function, .. } => (key(function, Source::Event), None),
             What::InitcallEnd { function, retval } => {
                 (key(function, Source::Event), Some(Some(i64::from(*retval))))
             }
@@ -86,6 +100,7 @@ pub fn pair(sightings: &[Sighting]) -> Vec<Call> {
 }
 
 fn begin(sighting: &Sighting) -> Option<Call> {
+    let of_module;
     let (name, kind, subject, comm, source, carried) = match &sighting.what {
         What::Enter { probe, source, subject, comm, carried } => {
             (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), *source, *carried)
@@ -93,7 +108,10 @@ fn begin(sighting: &Sighting) -> Option<Call> {
         What::Reached { probe, subject, comm } => {
             (&probe.name, probe.family.as_str(), subject.as_str(), comm.clone(), Source::Event, None)
         }
-        What::InitcallBegin { function } => (function, "initcall", "", None, Source::Event, None),
+        What::InitcallBegin { function, module } => {
+            of_module = module.as_ref().map(|module| format!("module {module}")).unwrap_or_default();
+            (function, "initcall", of_module.as_str(), None, Source::Event, None)
+        }
         _ => return None,
     };
     Some(Call {
@@ -109,6 +127,7 @@ fn begin(sighting: &Sighting) -> Option<Call> {
         retval: None,
         source,
         carried,
+        critical: false,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Call;
+use super::{Call, PROCESS, Tasks};
 use crate::catalogue::CATALOGUE;
 
 /// A call and the calls inside it.
@@ -14,20 +14,26 @@ pub struct Node {
     pub inner: Vec<Node>,
 }
 
-/// Builds the trees, in order of entry. A call whose return was not seen holds nothing.
-pub fn forest(mut calls: Vec<Call>) -> Vec<Node> {
+/// Builds the trees, in order of entry. A program stands inside the one whose task made its task. A call
+/// whose return was not seen holds nothing, unless it is a program that still runs.
+pub fn forest(mut calls: Vec<Call>, tasks: &Tasks) -> Vec<Node> {
     // By entry, the longer first: a caller entered at the same tick as its callee comes before it.
-    let end = |call: &Call| call.exit.map_or(call.enter.ticks, |exit| exit.ticks);
-    calls.sort_by_key(|call| (call.enter.ticks, std::cmp::Reverse(end(call))));
+    calls.sort_by_key(|call| (call.enter.ticks, std::cmp::Reverse(call.end_ticks())));
     let mut roots: Vec<Node> = Vec::new();
     // For each task the path of child indices to its innermost open call, the root's index first.
     let mut paths: HashMap<_, Vec<usize>> = HashMap::new();
     for mut call in calls {
-        let path = paths.entry((call.side, call.pid)).or_default();
-        while !path.is_empty() && descend(&mut roots, path).is_none_or(|open| end(&open.call) < end(&call)) {
-            path.pop();
+        let mut path = paths.remove(&(call.side, call.pid)).unwrap_or_default();
+        close(&mut roots, &mut path, |open| open.end_ticks() < call.end_ticks());
+        if path.is_empty()
+            && call.kind == PROCESS
+            && let Some((maker, _)) = call.pid.and_then(|pid| tasks.born(call.side, pid))
+        {
+            path = paths.get(&(call.side, Some(maker))).cloned().unwrap_or_default();
+            close(&mut roots, &mut path, |open| open.kind != PROCESS || open.end_ticks() < call.end_ticks());
         }
-        let siblings = match descend(&mut roots, path) {
+        let task = (call.side, call.pid);
+        let siblings = match descend(&mut roots, &path) {
             Some(open) => {
                 if call.subject.is_empty() && is_of_caller(&call) {
                     call.subject.clone_from(&open.call.subject);
@@ -38,8 +44,16 @@ pub fn forest(mut calls: Vec<Call>) -> Vec<Node> {
         };
         path.push(siblings.len());
         siblings.push(Node { call, inner: Vec::new() });
+        paths.insert(task, path);
     }
     roots
+}
+
+/// Shortens a path while what is open at its end is past.
+fn close(roots: &mut Vec<Node>, path: &mut Vec<usize>, past: impl Fn(&Call) -> bool) {
+    while !path.is_empty() && descend(roots, path).is_none_or(|open| past(&open.call)) {
+        path.pop();
+    }
 }
 
 /// Whether the catalogue says that whatever calls this function also says whose time it is.
@@ -56,8 +70,10 @@ fn descend<'a>(roots: &'a mut [Node], path: &[usize]) -> Option<&'a mut Node> {
 mod tests {
     use super::*;
     use crate::{
+        evidence::event::Event,
         recording::Side,
         stitch::{Moment, Source},
+        timeline::testing::event,
     };
     use proptest::prelude::*;
 
@@ -75,6 +91,7 @@ mod tests {
             retval: None,
             source: Source::Ebpf,
             carried: None,
+            critical: false,
         }
     }
 
@@ -87,7 +104,7 @@ mod tests {
         let mut caller = call("iommufd-attach", 1, 0, Some(9));
         caller.subject = "0000:01:00.0".to_owned();
         let inner = [call("iommu-map", 1, 1, Some(2)), call("luo-open", 1, 3, Some(4))];
-        let trees = forest([vec![caller], inner.to_vec()].concat());
+        let trees = forest([vec![caller], inner.to_vec()].concat(), &Tasks::default());
         let subjects: Vec<&str> = trees[0].inner.iter().map(|node| node.call.subject.as_str()).collect();
         assert_eq!(subjects, ["0000:01:00.0", ""]);
     }
@@ -103,7 +120,19 @@ mod tests {
             call("e", 1, 40, Some(50)),
             call("f", 1, 110, Some(120)),
         ];
-        assert_eq!(shape(&forest(calls)), "a(b(c())d()e())x()f()");
+        assert_eq!(shape(&forest(calls, &Tasks::default())), "a(b(c())d()e())x()f()");
+    }
+
+    #[test]
+    fn a_program_stands_inside_the_one_that_made_it() {
+        let seen = [
+            event(0, 1, Event::Exec { file: "/init".into() }),
+            event(10, 1, Event::Fork { child: 5 }),
+            event(11, 5, Event::Exec { file: "/bin/mount".into() }),
+            event(20, 5, Event::End { comm: "mount".into(), last: Some(true) }),
+        ];
+        let tasks = Tasks::new(&seen);
+        assert_eq!(shape(&forest(tasks.processes(), &tasks)), "init(mount())");
     }
 
     proptest! {
@@ -123,7 +152,7 @@ mod tests {
                     1 + check(&node.inner, Some((enter, exit)))
                 }).sum()
             }
-            prop_assert_eq!(check(&forest(calls.clone()), None), calls.len());
+            prop_assert_eq!(check(&forest(calls.clone(), &Tasks::default()), None), calls.len());
         }
     }
 }

@@ -38,6 +38,7 @@ fn call(side: Side, pid: u32, name: &str, subject: &str, ticks: u64) -> Call {
         retval: None,
         source: Source::Ebpf,
         carried: None,
+        critical: false,
     }
 }
 

@@ -34,9 +34,6 @@ impl Milestones {
             index.enters.push((call.side, call.name.clone(), call.enter));
             index.exits.extend(call.exit.map(|exit| (call.side, call.name.clone(), exit)));
         }
-        // Modules that user space loads have initcalls too; they are not the boot's.
-        let run_init = index.enters.iter().find(|(_, name, _)| name == "run-init").map(|(.., at)| *at);
-        index.initcalls.retain(|(begin, _)| run_init.is_none_or(|run_init| *begin < run_init));
         for sighting in sightings {
             match &sighting.what {
                 What::Log { text } => index.logs.push((sighting.side, text.clone(), sighting.at)),
@@ -47,6 +44,11 @@ impl Milestones {
                 _ => {}
             }
         }
+        // Modules that user space loads have initcalls too; they are not the boot's.
+        let entered = index.enters.iter().find(|(_, name, _)| name == "run-init").map(|(.., at)| *at);
+        let said = || index.logs.iter().find(|(_, line, _)| line.ends_with(" as init process"));
+        let run_init = entered.or_else(|| said().map(|(.., at)| *at));
+        index.initcalls.retain(|(begin, _)| run_init.is_none_or(|run_init| *begin < run_init));
         index
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Ends, Milestones, WindowKind};
 use crate::{
-    catalogue::{Milestone, Phase, Place},
+    catalogue::{CATALOGUE, Milestone, Phase, Place},
     recording::Side,
     stitch::Moment,
 };
@@ -28,6 +28,8 @@ pub struct Cell {
     pub end: Moment,
     /// What begins it, in words.
     pub begins_with: String,
+    /// No span is expected to divide it.
+    pub leaf: bool,
 }
 
 /// A phase whose begin was seen, and the phases that were expected between it and the next one seen.
@@ -184,7 +186,9 @@ impl Cells {
         }
         self.cursor = end;
         let (id, title, begins_with) = (id.to_owned(), title.to_owned(), begins_with.to_owned());
-        self.list.push(Cell { id, title, place, begin, end, begins_with });
+        // What the catalogue does not know (unobserved, up to the first phase) is no phase that spans divide.
+        let leaf = CATALOGUE.phases.iter().find(|phase| phase.id == id).is_none_or(|phase| phase.leaf);
+        self.list.push(Cell { id, title, place, begin, end, begins_with, leaf });
     }
 }
 

@@ -18,6 +18,7 @@ fn call(name: &str, side: Side, enter: u64, exit: u64) -> Call {
         retval: None,
         source: Source::Ebpf,
         carried: None,
+        critical: false,
     }
 }
 

@@ -50,6 +50,7 @@ pub fn rich() -> Report {
         hot("folio-preserve", Place::Outgoing, "brownout", 12),
     ];
     report.advice = vec![Advice {
+        rule: "idle-drivers".into(),
         phase: "initcalls".into(),
         text: "svm_init takes 178.080 ms and no guest needs it yet".into(),
         saving_ns: 178_080_000,

@@ -62,6 +62,7 @@ pub fn render(report: &Report) -> serde_json::Result<String> {
         ("phases", tables::phases(report)),
         ("guests", tables::guests(report)),
         ("advice", tables::advice(report)),
+        ("chain", tables::chain(report)),
         ("largest", tables::largest(report)),
         ("hot", tables::hot(report)),
         ("loss", tables::loss(report)),

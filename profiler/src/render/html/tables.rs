@@ -11,6 +11,8 @@ use crate::{
 
 /// Spans in the list of the largest.
 const LARGEST: usize = 25;
+/// Links of a phase that the table of critical paths has.
+const LINKS: usize = 5;
 /// Longest name in a cell, in characters; all of it is in the data and in the other formats.
 const NAME: usize = 160;
 
@@ -197,6 +199,32 @@ pub fn guests(report: &Report) -> String {
         html += &table.done();
     }
     html
+}
+
+/// What each phase waited for; empty if that is not known.
+pub fn chain(report: &Report) -> String {
+    let mut table = Table::new(
+        "Critical path: what each phase waited for",
+        &["Phase", "Own>", "Span", "Whose", "Kind", "Task>"],
+    );
+    for phase in &report.phases {
+        for (row, link) in phase.chain.iter().take(LINKS).enumerate() {
+            let id = if row == 0 { phase.id.as_str() } else { "" };
+            let task = link.pid.map(|pid| pid.to_string()).unwrap_or_default();
+            table.row(
+                if row == 0 { "" } else { "inner" },
+                &[
+                    Cell::Text(id),
+                    Cell::Figure(duration(link.own_ns)),
+                    Cell::Text(&link.name),
+                    Cell::Text(&link.subject),
+                    Cell::Text(&link.kind),
+                    Cell::Figure(task),
+                ],
+            );
+        }
+    }
+    if report.phases.iter().all(|phase| phase.chain.is_empty()) { String::new() } else { table.done() }
 }
 
 /// The spans with the most time of their own.

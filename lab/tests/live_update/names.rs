@@ -1,0 +1,108 @@
+//! Names on the time: what each phase waited for, what ran, and what could be shorter.
+
+use crate::run::{Run, lab, phase, tree};
+use profiler::evidence::{facts::facts, kmsg, zoneinfo};
+use profiler::recording::{self, Body, Recording};
+use serde_json::Value;
+use std::fs;
+
+/// The planted delay, and how near to it the report must come.
+const DELAY_NS: u64 = 40_000_000;
+const NEAR_NS: u64 = 1_000_000;
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_planted_delay_leads_its_phase_and_what_ran_is_listed() {
+    let run = lab(&["--deterministic", "--plant", "retrieve_delay_us=40000"]);
+    assert_eq!(run.exit_code, 0, "{run}");
+    run.check_complete();
+    let restore = phase(&run.report, "restore");
+    let first = &restore["chain"][0];
+    assert_eq!((&first["name"], &first["subject"]), (&"handler-retrieve".into(), &"lab-v1".into()), "{run}");
+    let own_ns = first["own_ns"].as_u64().unwrap();
+    assert!((DELAY_NS..DELAY_NS + NEAR_NS).contains(&own_ns), "{own_ns}: {run}");
+    // Its own span, and those around it: all of them on the path.
+    let named = |span: &&&Value| span["name"] == "handler-retrieve" && span["subject"] == "lab-v1";
+    let spans = tree(restore);
+    assert_eq!(spans.iter().find(named).unwrap()["critical"], true, "{run}");
+
+    // Init, the recorder, and the restore that it started: a list, and the path goes through all three.
+    let path = phase(&run.report, "user-space")["chain"].as_array().unwrap();
+    let on_path =
+        |subject: &str| path.iter().any(|link| link["kind"] == "process" && link["subject"] == subject);
+    assert!(on_path("/init") && on_path("/bin/blackout"), "{path:?}");
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn full_each_numa_node_has_its_deferred_pages() {
+    let run = lab(&["--numa", "2", "--memory", "8G"]);
+    assert_eq!(run.exit_code, 0, "{run}");
+    run.check_complete();
+    let nodes = run.report["deferred_pages"].as_array().unwrap();
+    assert_eq!(nodes.iter().map(|node| &node["node"]).collect::<Vec<_>>(), [0, 1], "{run}");
+    let pages: Vec<u64> = nodes.iter().map(|node| node["pages"].as_u64().unwrap()).collect();
+    assert!(nodes.iter().all(|node| node["pages_per_second"].as_u64() > Some(0)), "{run}");
+
+    let recording = run.recording();
+    let blob = |wanted: &Body| &recording.frames.iter().find(|frame| frame.body == *wanted).unwrap().blob;
+    // Each node's highest zone has these pages, and the first section (128 MiB) that was not left for later.
+    let zones = zoneinfo::parse(blob(&Body::ZoneInfo));
+    for (node, pages) in (0..).zip(&pages) {
+        let zone = zones.iter().rfind(|zone| zone.node == node).unwrap();
+        assert_eq!(zone.present - pages, 32_768, "{zone:?}");
+    }
+    // What the kernel said was free before, and what its zones have after: the difference is what came in between,
+    // but for pages that were reserved, and those of the kernel's own that it freed later.
+    let log = kmsg::parse(blob(&Body::Kmsg)).lines;
+    let free_kib = log
+        .iter()
+        .find_map(|line| line.text.strip_prefix("Memory: ")?.split_once('K')?.0.parse::<u64>().ok());
+    let managed: u64 = zones.iter().map(|zone| zone.managed).sum();
+    let came = managed - free_kib.unwrap() / 4;
+    let deferred: u64 = pages.iter().sum();
+    assert!(came.abs_diff(deferred) < deferred / 20, "{came} came, {deferred} were deferred: {run}");
+    assert_eq!(
+        facts(&log)
+            .filter(|(_, fact)| matches!(fact, profiler::evidence::facts::Fact::DeferredPages { .. }))
+            .count(),
+        2
+    );
+}
+
+/// What the advice says a change saves, and what the change then does save: within a half of it, both ways.
+#[test]
+#[ignore = "boots a virtual machine"]
+fn full_advice_is_worth_what_it_says() {
+    let wide = lab(&["--deterministic", "--append", "loglevel=7"]);
+    let plain = lab(&["--deterministic"]);
+    check_saving(&wide, "console-output", &plain);
+
+    let advice = plain.advice("self-tests");
+    let how = advice["how"].as_str().unwrap();
+    let blacklist =
+        how.split_ascii_whitespace().find(|word| word.starts_with("initcall_blacklist=")).unwrap();
+    let without = lab(&["--deterministic", "--append", blacklist]);
+    check_saving(&plain, "self-tests", &without);
+}
+
+fn check_saving(before: &Run, rule: &str, after: &Run) {
+    let window = |run: &Run| run.report["window"]["duration_ns"].as_i64().unwrap();
+    let estimated = before.advice(rule)["saving_ns"].as_i64().unwrap();
+    let measured = window(before) - window(after);
+    eprintln!("{rule}: {estimated} ns estimated, {measured} ns measured");
+    assert!((estimated / 2..=estimated * 3 / 2).contains(&measured), "{estimated} {measured}: {before}");
+    let again = after.report["advice"].as_array().unwrap().iter().any(|advice| advice["rule"] == rule);
+    assert!(!again, "{after}");
+}
+
+impl Run {
+    fn advice(&self, rule: &str) -> &Value {
+        let mut advice = self.report["advice"].as_array().unwrap().iter();
+        advice.find(|advice| advice["rule"] == rule).unwrap_or_else(|| panic!("no advice {rule}: {self}"))
+    }
+
+    fn recording(&self) -> Recording {
+        recording::read(&fs::read(self.file("recording.blackout")).unwrap()).unwrap()
+    }
+}
