@@ -88,7 +88,8 @@ pub struct LiveUpdate {
     /// Virtual CPUs
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=16))]
     cpus: u32,
-    /// NUMA nodes of the virtual machine, which share its memory and CPUs evenly
+    /// NUMA nodes of the virtual machine, which share its memory and CPUs evenly; the kernel sees them with
+    /// --config CONFIG_X86_64_ACPI_NUMA=y
     #[arg(long, value_name = "NODES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
     numa: u32,
     /// IOMMU of the virtual machine [default: intel's if a device is passed through, else none]

@@ -155,7 +155,9 @@ impl Run {
         }
         assert_eq!(report["loss"]["per_probe"], serde_json::json!([]), "{self}");
         let window_ns = report["window"]["duration_ns"].as_u64().unwrap();
-        assert!(report["unobserved_ns"].as_u64().unwrap() < window_ns / 100, "{self}");
+        assert!(report["unobserved_ns"].as_u64().unwrap() < window_ns / 200, "{self}");
+        // 98 % and more were seen; what is left depends on how busy the machine is.
+        assert!(report["attributed_ns"].as_u64().unwrap() > window_ns / 100 * 95, "{self}");
         let error_ns = report["clock"]["error_ns"].as_u64().unwrap();
         assert!((1..200_000).contains(&error_ns), "{error_ns}: {self}");
     }

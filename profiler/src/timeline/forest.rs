@@ -50,7 +50,7 @@ pub fn forest(mut calls: Vec<Call>, tasks: &Tasks) -> Vec<Node> {
 }
 
 /// Shortens a path while what is open at its end is past.
-fn close(roots: &mut Vec<Node>, path: &mut Vec<usize>, past: impl Fn(&Call) -> bool) {
+fn close(roots: &mut [Node], path: &mut Vec<usize>, past: impl Fn(&Call) -> bool) {
     while !path.is_empty() && descend(roots, path).is_none_or(|open| past(&open.call)) {
         path.pop();
     }

@@ -13,8 +13,9 @@ use crate::{
 /// the task's end.
 pub const PROCESS: &str = "process";
 
-/// `kthreadd`, which makes every kernel thread: `rest_init` starts it second (init/main.c, Linux 7.3).
-const KTHREADD: u32 = 2;
+/// The idle task, which makes the first task, and `kthreadd`, which makes every kernel thread (`rest_init`,
+/// init/main.c, Linux 7.3): what those make runs the kernel's own code before its first program.
+const KERNEL: [u32; 2] = [0, 2];
 
 /// Every task that was seen to be made, to become a program, or to end.
 #[derive(Debug, Default)]
@@ -92,7 +93,7 @@ impl Tasks {
         let mut calls = Vec::new();
         for ((side, pid), life) in self.lives.iter().filter(|((side, _), life)| self.is_process(*side, life))
         {
-            let born = life.born.filter(|(parent, _)| *parent != KTHREADD).map(|(_, at)| at);
+            let born = life.born.filter(|(parent, _)| !KERNEL.contains(parent)).map(|(_, at)| at);
             let died = life.died.as_ref().map(|(at, ..)| *at);
             let comm = life.died.as_ref().map(|(_, comm, _)| comm.clone());
             let call = |name: &str, subject: &str, enter, exit, cpu, comm| Call {
@@ -148,8 +149,9 @@ mod tests {
     #[test]
     fn programs_are_listed_one_after_the_other_and_threads_are_not() {
         let tasks = Tasks::new(&[
+            fork(3, 0, 1),                // the first task, which boots the kernel
             fork(5, 2, 40),               // a kernel thread
-            exec(10, 1, "/init"),         // no begin known
+            exec(10, 1, "/init"),         // its first program
             fork(20, 1, 100),             // a process
             exec(22, 100, "/bin/mount"),  //
             fork(24, 100, 101),           // a thread of it

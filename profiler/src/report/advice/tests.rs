@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Rules that fire, by id.
-fn fired<'a>(advice: &'a [Advice]) -> Vec<&'a str> {
+fn fired(advice: &[Advice]) -> Vec<&str> {
     advice.iter().map(|advice| advice.rule.as_str()).collect()
 }
 
