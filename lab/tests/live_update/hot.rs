@@ -9,7 +9,7 @@ const PAGE: u64 = 4096;
 #[test]
 #[ignore = "boots a virtual machine"]
 fn pages_are_counted_where_they_are_restored() {
-    let run = lab(&["--hot", "--guests", "0"]);
+    let run = lab(&["--hot"]);
     assert_eq!(run.exit_code, 0, "{run}");
     run.check_complete();
     run.check_folios(8, 4 << 20);
@@ -19,8 +19,7 @@ fn pages_are_counted_where_they_are_restored() {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn full_the_folios_of_a_gigabyte_are_counted() {
-    let gigabyte =
-        ["--guests", "0", "--sessions", "1", "--files", "1", "--file-size", "1G", "--memory", "4G"];
+    let gigabyte = ["--sessions", "1", "--files", "1", "--file-size", "1G", "--memory", "4G"];
     let without = lab(&gigabyte);
     assert_eq!(without.exit_code, 0, "{without}");
     without.check_folios(1, 1 << 30);
