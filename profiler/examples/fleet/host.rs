@@ -233,6 +233,7 @@ impl<'a> Host<'a> {
                     share: 0.0,
                     error_ns: 2_000,
                     begins_with: String::new(),
+                    chain: Vec::new(),
                     spans: if unseen { Vec::new() } else { spans },
                 }),
             }
