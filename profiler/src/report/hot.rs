@@ -204,7 +204,15 @@ impl Preserved {
         let call = &node.call;
         let retrieved = call.side == Side::Incoming && call.name == "file-retrieve" && call.retval == Some(0);
         let told = node.inner.iter().any(|inner| inner.call.carried.is_some());
-        self.folios.get(&call.subject).copied().filter(|_| retrieved && !told)
+        if !retrieved || told {
+            return None;
+        }
+        // Without its name yet, a session's file goes by its token, if no other session has that one.
+        let is_it = |file: &str| {
+            file.strip_suffix(&call.subject).is_some_and(|before| before.is_empty() || before.ends_with(", "))
+        };
+        let mut found = self.folios.iter().filter(|(file, _)| is_it(file)).map(|(_, folios)| *folios);
+        found.next().filter(|_| found.next().is_none())
     }
 }
 
@@ -280,6 +288,12 @@ mod tests {
             assert!(hot.iter().all(|hot| hot.total_ns.is_none()));
             assert_eq!(hot[2].carried_by.as_deref(), Some(by));
         }
+        // The incoming kernel's call has its token, and no session yet.
+        let mut nameless = calls(None);
+        nameless[7].subject = "token 0x2".into();
+        assert_eq!(carried(&nameless, &Tasks::default(), &[])[2].count, 9);
+        nameless[7].subject = "token 0x".into();
+        assert_eq!(carried(&nameless, &Tasks::default(), &[]).len(), 2);
         // Nothing was restored.
         let mut failed = calls(None);
         failed[7].retval = Some(-5);
