@@ -12,7 +12,7 @@ const NEAR_NS: u64 = 1_000_000;
 
 #[test]
 #[ignore = "boots a virtual machine"]
-fn a_planted_delay_leads_its_phase_and_what_ran_is_listed() {
+fn full_a_planted_delay_leads_its_phase_and_what_ran_is_listed() {
     // Small files: to look through them is no work.
     let run = lab(&["--deterministic", "--file-size", "64K", "--plant", "retrieve_delay_us=40000"]);
     assert_eq!(run.exit_code, 0, "{run}");

@@ -76,7 +76,7 @@ fn a_recording_is_looked_through_with_keys() {
     let terminal = Terminal::open(100, 30, &[recording.to_str().unwrap()]);
     terminal.wait("window 2843.638 ms");
     terminal.press(&["3"]);
-    terminal.wait("1 of 483 spans, by own time");
+    terminal.wait("1 of 484 spans, by own time");
     terminal.press(&["/", "s", "v", "m", "Enter"]);
     terminal.wait("1 of 1 spans");
     // On the timeline, zoomed in to where it is.
