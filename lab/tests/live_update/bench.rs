@@ -13,7 +13,7 @@ const FILES: [&str; 3] = ["4", "3", "5"];
 
 #[test]
 #[ignore = "boots a virtual machine"]
-fn a_planted_delay_of_a_thousand_instructions_is_found_with_its_function() {
+fn full_a_planted_delay_of_a_thousand_instructions_is_found_with_its_function() {
     let tries = FILES.into_iter().map(|files| {
         let dir = tempfile::tempdir().unwrap();
         let answer = bench(dir.path(), files);
