@@ -112,7 +112,7 @@ fn a_guest_paused_early_is_dark_for_longer() {
     assert!(reboot - asked > 1_000_000_000, "paused at {asked}: {run}");
     assert!(gap_ns(&run, guest) > 1_000_000_000, "{run}");
     let notes = run.report["notes"].as_array().unwrap();
-    let told = |note: &serde_json::Value| note.as_str().unwrap().starts_with("guest vm0 stood still for 1.");
+    let told = |note: &serde_json::Value| note.as_str().unwrap().starts_with("guest vm0 stood still for 1");
     assert!(notes.iter().any(told), "{run}");
 }
 
