@@ -79,19 +79,20 @@ pub struct Finished {
     /// The recording, if there is one.
     pub recording: Option<PathBuf>,
     /// It was QEMU that failed: this says nothing about the guest.
-    pub qemu_died: bool,
+    pub qemu_failed: bool,
 }
 
 impl Lab {
     /// Does one live update. `suffix` tells the files of several runs apart; `share` is the folder the guest
-    /// sees, emptied first. If QEMU dies, which a kexec under multi-threaded emulation makes it do now and then
-    /// (7.2: once in some 50 runs), it is started once more, and says so.
+    /// sees, emptied first. If QEMU fails, which multi-threaded emulation makes it do now and then (7.2: it died in
+    /// one of some 50 runs, and ran [stale code](Console::stale_code) in fewer), it is started once more, and says
+    /// so.
     ///
     /// # Errors
     /// When the host cannot do its part. A live update that fails is no error here but a result.
     pub fn run(&self, suffix: &str, share: &Path) -> Result<Finished> {
         let first = self.once(suffix, share)?;
-        if !first.qemu_died {
+        if !first.qemu_failed {
             return Ok(first);
         }
         eprintln!("lab: no fault of the guest: running this live update once more");
@@ -158,7 +159,9 @@ impl Lab {
             }
             None => None,
         };
-        Ok(Finished { result, recording, qemu_died: matches!(end, End::Killed(..)) })
+        let qemu_failed =
+            matches!(end, End::Killed(..)) || (self.accel == Accel::Tcg && console.stale_code());
+        Ok(Finished { result, recording, qemu_failed })
     }
 
     /// The path of one of a run's results.

@@ -327,6 +327,8 @@ impl Run {
 fn power_off(code: i32) -> ! {
     rustix::fs::sync();
     say(format_args!("{} {code}", Stage::Done));
+    // The kernel does not wait for a slow line before it switches the machine off.
+    let _ = rustix::termios::tcdrain(std::io::stdout());
     // Returns only where the machine has no way to power off; the host then ends it by its deadline.
     let _ = reboot(RebootCommand::PowerOff);
     loop {

@@ -133,7 +133,7 @@ fn check_not_restored(run: &Run) -> String {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn without_a_flight_recorder_the_incoming_half_is_measured() {
-    let run = lab(&["--fault", "no-flight-recorder", "--timeout", HANG_S, "--check"]);
+    let run = lab(&["--fault", "no-flight-recorder", "--check"]);
     run.check_sound();
     check_incoming_half(&run, "absent");
     // It was said beforehand, with what to do about it.

@@ -44,7 +44,7 @@ pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
     match &recorder {
         Some(recorder) => {
             let events = ["ftrace/print".to_owned(), EVENT.to_owned()];
-            bodies.push(Body::TraceBuffer(recorder.describe("flight", &events)?));
+            bodies.push(Body::TraceBuffer(recorder.describe("flight", &events)?.0));
         }
         None => bodies.push(Body::Note {
             text: format!(

@@ -129,8 +129,9 @@ fn evidence(
 ) -> Result<Vec<Frame>, AgentError> {
     let incoming = |body| Frame::bare(Side::Incoming, body);
     let global = Instance::global()?;
-    let boot = global.describe("boot", &events(&global))?;
+    let (boot, problems) = global.describe("boot", &events(&global))?;
     let mut frames = vec![incoming(Body::Anchors(anchors::take()))];
+    frames.extend(problems.into_iter().map(|text| incoming(Body::Note { text })));
     if boot.clock != "x86-tsc" {
         super::arm::burst(&mut global.marker()?, 3)?;
     }
@@ -141,7 +142,7 @@ fn evidence(
         // Layout only: the formats of its events are the outgoing kernel's, which it carries itself.
         frames.push(Frame::bare(
             Side::Outgoing,
-            Body::TraceBuffer(recorder.describe("flight", &["ftrace/print".to_owned()])?),
+            Body::TraceBuffer(recorder.describe("flight", &["ftrace/print".to_owned()])?.0),
         ));
     }
     if let Ok(text) = global.get("kprobe_profile") {

@@ -53,7 +53,7 @@ impl Source {
             }
             events.extend(kprobes);
         }
-        let buffer = instance.describe("live", &events)?;
+        let buffer = instance.describe("live", &events)?.0;
         let cpus = instance.open_pages()?;
         Ok(Self { page_size: instance.page_size(), instance, buffer, cpus })
     }

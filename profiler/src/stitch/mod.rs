@@ -418,8 +418,10 @@ impl Stitching {
     }
 
     fn count_trace_loss(&mut self, trace: &Trace) {
-        let unknown: u64 = trace.loss.unknown.values().sum();
-        self.lost("trace records", unknown, "event id without a format");
+        let unknown = &trace.loss.unknown;
+        let ids: Vec<String> = unknown.keys().take(4).map(u16::to_string).collect();
+        let reason = format!("event id without a format, such as {}", ids.join(", "));
+        self.lost("trace records", unknown.values().sum(), &reason);
         self.lost("trace records", trace.loss.short_records, "shorter than their format");
         self.lost("trace pages", trace.loss.damaged_pages, "damaged");
         self.notes.extend(trace.loss.problems.iter().cloned());
