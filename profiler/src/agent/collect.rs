@@ -48,20 +48,19 @@ pub struct Collected {
 /// incoming half of the recording into `state_dir`.
 pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collected, AgentError> {
     let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
-    // Attach beside the restore, not before it: looking must not lengthen what is looked at.
+    // Attach beside the restore, not before it: looking must not lengthen what is looked at. But for the two probes
+    // of vCPUs: a guest that runs before them has no window, and on a busy host they lose that race.
     let (loading, loaded) = mpsc::channel::<()>();
     let loader = std::thread::spawn(move || {
         // Nobody listens only if nobody waits.
-        let counting = || {
+        let ready = || {
             let _ = loading.send(());
         };
-        Probes::attach(Side::Incoming, look, counting)
+        Probes::attach(Side::Incoming, look, ready)
     });
     // Every wait ends with the loader, whatever becomes of it.
-    if look.hot {
-        // What is counted is counted from the first call on.
-        let _ = loaded.recv();
-    }
+    // With `hot`, what is counted is counted from the first call on.
+    let _ = loaded.recv();
     if look.probes_first {
         while loaded.recv().is_ok() {}
     }

@@ -80,12 +80,14 @@ impl Probes {
     /// A kernel without kprobes may still take one probe for many functions (`CONFIG_FPROBE`): there they
     /// all come that way.
     ///
-    /// With [`Look::hot`], functions that are called once a page are counted, from before `counting` is called on: that
+    /// With [`Look::hot`], functions that are called once a page are counted, from before `ready` is called on: that
     /// takes the BTF, so it is read first.
     ///
+    /// Else `ready` is called once vCPUs are watched.
+    ///
     /// A probe that cannot be attached is an entry in the coverage, not an error.
-    pub fn attach(side: Side, look: Look, counting: impl FnOnce()) -> Result<(Self, Coverage), AgentError> {
-        let (mut probes, coverage) = Self::attach_for_now(side, look, counting)?;
+    pub fn attach(side: Side, look: Look, ready: impl FnOnce()) -> Result<(Self, Coverage), AgentError> {
+        let (mut probes, coverage) = Self::attach_for_now(side, look, ready)?;
         if side == Side::Outgoing {
             // Without it the cost of looking is not known.
             probes.links.extend(cost_flush(&probes.object).ok().map(|link| ("cost-flush".to_owned(), link)));
@@ -98,7 +100,7 @@ impl Probes {
     pub fn attach_for_now(
         side: Side,
         look: Look,
-        counting: impl FnOnce(),
+        ready: impl FnOnce(),
     ) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
         let object = Object::prepare(if look.hot { hot::shares(side) } else { 0 })?;
@@ -107,6 +109,10 @@ impl Probes {
         coverage.probes = states;
         if side == Side::Incoming {
             coverage.vmms_at_attach = vcpus::may_have_run().ok();
+        }
+        let mut ready = Some(ready);
+        if !look.hot {
+            ready.take().into_iter().for_each(|ready| ready());
         }
         let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();
@@ -117,7 +123,7 @@ impl Probes {
             types = names::kernel_types();
             let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
             coverage.probes.extend(probes.count(btf.as_ref(), side));
-            counting();
+            ready.take().into_iter().for_each(|ready| ready());
         }
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());

@@ -163,7 +163,6 @@ fn ends(guest: &Guest) -> Option<Ends> {
     }
     let stopped =
         guest.vcpus.iter().find(|(_, vcpu)| vcpu.exit.as_ref().is_some_and(|exit| exit.at == start));
-    let ran = guest.vcpus.iter().find(|(_, vcpu)| vcpu.entry.as_ref().is_some_and(|entry| entry.at == end));
     let words = |what: &str, number: Option<&u32>| {
         let number = number.map(|number| format!(" {number}")).unwrap_or_default();
         format!("{what} of vcpu{number} of {}", guest.name)
@@ -172,7 +171,7 @@ fn ends(guest: &Guest) -> Option<Ends> {
         start,
         end: end.max(start),
         starts_with: words("last exit", stopped.map(|(number, _)| number)),
-        ends_with: words("first entry", ran.map(|(number, _)| number)),
+        ends_with: words("first run", guest.first_to_run.as_ref()),
         kind: WindowKind::Chosen,
     })
 }

@@ -15,6 +15,7 @@ fn guest(name: &str, start: u64, end: u64, status: VmStatus) -> Guest {
         why: (status != VmStatus::Measured).then(|| "it ran before".to_owned()),
         start: Some(Moment::exact(start)),
         end: Some(Moment::exact(end)),
+        first_to_run: None,
         switch_ticks: None,
     }
 }

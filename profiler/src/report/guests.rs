@@ -149,6 +149,7 @@ mod tests {
             why: None,
             start: None,
             end: None,
+            first_to_run: None,
             switch_ticks: None,
         }
     }

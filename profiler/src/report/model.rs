@@ -198,7 +198,7 @@ pub struct Window {
 }
 
 /// One guest. Its own window lies between the last exit of the last of its vCPUs to stop and the first
-/// entry of the first of them to run.
+/// entry behind which one of them ran: one that an interrupt or a missing page throws out at once is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Vm {
     /// Identity across the update; unique in a report.
@@ -216,7 +216,8 @@ pub struct Vm {
     /// Error of that length: both borders, drift of the clock, and `switch_ns`; `null` if that is not known.
     pub error_ns: Option<u64>,
     /// Part of `error_ns`: what the guest itself may see beyond the two borders, because it runs only
-    /// after the entry was seen and stops before its exit is. Measured in this run.
+    /// after the entry was seen and stops before its exit is; or may have run between its very first entry and the one
+    /// behind which it surely ran. Measured in this run.
     pub switch_ns: Option<u64>,
     /// Where its window begins; `null` if no exit of it was seen.
     pub start_ns: Option<i64>,

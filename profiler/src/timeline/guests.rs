@@ -55,8 +55,10 @@ pub struct Guest {
     pub why: Option<String>,
     /// Last exit of the last of its vCPUs to stop.
     pub start: Option<Moment>,
-    /// First entry of the first of them to run.
+    /// First entry of the first of them to run: the one behind which it surely ran, where that is known.
     pub end: Option<Moment>,
+    /// The vCPU of that entry.
+    pub first_to_run: Option<u32>,
     /// What the guest may see beyond its ends, ticks: `switch_ticks`.
     pub switch_ticks: Option<u64>,
 }
@@ -130,6 +132,8 @@ impl Guest {
             });
             comms.into_iter().find(|comm| !comm.is_empty()).unwrap_or_else(|| "guest".to_owned())
         };
+        let entries = own.iter().filter_map(|(number, vcpu)| Some((vcpu.entry.as_ref()?.at, *number)));
+        let (end, first_to_run) = entries.min().unzip();
         Self {
             name: marked.or_else(session).unwrap_or_else(comm),
             identity,
@@ -137,7 +141,8 @@ impl Guest {
             outgoing_pid: old,
             incoming_pid: new,
             start: own.values().filter_map(|vcpu| Some(vcpu.exit.as_ref()?.at)).max(),
-            end: own.values().filter_map(|vcpu| Some(vcpu.entry.as_ref()?.at)).min(),
+            end,
+            first_to_run,
             vcpus: own,
             status: VmStatus::Measured,
             why: None,
@@ -168,8 +173,12 @@ impl Guest {
                 (VmStatus::Bounded, "it may have run before its entries were watched".to_owned())
             }
             _ => {
-                self.switch_ticks = switch_ticks(&all.stays, self);
-                self.why = self.switch_ticks.is_none().then(|| NO_RUN_SEEN.to_owned());
+                let ran = ran(&all.stays, self);
+                self.switch_ticks = ran.and_then(|(ran, _)| switch_ticks(&all.stays, self, ran));
+                match self.switch_ticks {
+                    Some(_) => (self.end, self.first_to_run) = ran.unzip(),
+                    None => self.why = Some(NO_RUN_SEEN.to_owned()),
+                }
                 return;
             }
         };
@@ -193,33 +202,41 @@ impl Guest {
     }
 }
 
-/// What a guest may see of its window beyond [`Guest::start`] and [`Guest::end`]: one world switch, and
-/// the page faults before its first instruction.
-///
-/// `kvm_entry` is before the switch into the guest and `kvm_exit` after the one out of it
-/// (`svm_vcpu_run`, arch/x86/kvm/svm/svm.c, and `vmx_vcpu_run`, arch/x86/kvm/vmx/vmx.c, Linux 7.3), so the
-/// shortest stay seen is no shorter than both switches together. Before its last exit a guest may have been let in
-/// without running, for the same reasons ([`LastExit::still_ticks`]). After its first entry a guest may leave
-/// again several times before it runs, for interrupts of the host and for each page that is not mapped yet.
-/// It has run by the first stay behind the last such fault recorded that did not end with one and was [`RUNS`] times
-/// as long as the shortest. `None` if no vCPU has such a stay.
-fn switch_ticks(stays: &[Stay], guest: &Guest) -> Option<u64> {
+/// The entry behind which the first of a guest's vCPUs ran, and that vCPU: after its first entry one may leave again several times
+/// before it runs, for interrupts of the host (attaching the other probes sends some) and for each page that is not
+/// mapped yet. It has run by the first stay behind the last such fault recorded that did not end with one and was
+/// [`RUNS`] times as long as the shortest. `None` if no vCPU has such a stay.
+fn ran(stays: &[Stay], guest: &Guest) -> Option<(Moment, u32)> {
     /// EPT violation and misconfiguration (arch/x86/include/uapi/asm/vmx.h), nested page fault (svm.h).
     const FAULTS: [u64; 3] = [48, 49, 0x400];
     let is_fault = |stay: &&Stay| FAULTS.contains(&stay.reason);
     let shortest = stays.iter().map(|stay| stay.ticks).min()?;
-    let exits = guest.vcpus.values().filter_map(|vcpu| vcpu.exit.as_ref());
-    let stood = exits.map(|exit| Some(exit.at.ticks.saturating_sub(exit.still_ticks?)));
-    // The guest stood still when the last of its vCPUs did.
-    let still = guest.start?.ticks.saturating_sub(stood.max()??);
     let entries = guest.vcpus.values().filter_map(|vcpu| vcpu.entry.as_ref());
     let ran = entries.filter_map(|entry| {
         let own: Vec<&Stay> = stays.iter().filter(|stay| stay.id == entry.id).collect();
         let behind = own.iter().rposition(is_fault).map_or(0, |last| last + 1);
         let runs = own.iter().skip(behind).find(|stay| stay.ticks >= shortest.saturating_mul(RUNS))?;
-        Some(runs.exit.ticks.saturating_sub(runs.ticks))
+        let at = Moment { ticks: runs.exit.ticks.saturating_sub(runs.ticks), ..runs.exit };
+        Some((at, entry.id.vcpu))
     });
-    Some(ran.min()?.saturating_sub(guest.end?.ticks).saturating_add(shortest).saturating_add(still))
+    ran.min()
+}
+
+/// How far the truth may be from [`Guest::start`] and `ran`: one world switch, the time since the first entry, in which
+/// the guest may have run a little, and that before the last exit in which it may have stood still
+/// ([`LastExit::still_ticks`]).
+///
+/// `kvm_entry` is before the switch into the guest and `kvm_exit` after the one out of it
+/// (`svm_vcpu_run`, arch/x86/kvm/svm/svm.c, and `vmx_vcpu_run`, arch/x86/kvm/vmx/vmx.c, Linux 7.3), so the
+/// shortest stay seen is no shorter than both switches together.
+fn switch_ticks(stays: &[Stay], guest: &Guest, ran: Moment) -> Option<u64> {
+    let shortest = stays.iter().map(|stay| stay.ticks).min()?;
+    let exits = guest.vcpus.values().filter_map(|vcpu| vcpu.exit.as_ref());
+    let stood = exits.map(|exit| Some(exit.at.ticks.saturating_sub(exit.still_ticks?)));
+    // The guest stood still when the last of its vCPUs did.
+    let still = guest.start?.ticks.saturating_sub(stood.max()??);
+    let before = ran.ticks.saturating_sub(guest.end?.ticks);
+    Some(before.saturating_add(shortest).saturating_add(still))
 }
 
 /// Makes equal names distinct by their process.

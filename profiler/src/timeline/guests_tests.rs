@@ -72,7 +72,7 @@ fn the_window_is_from_the_last_to_stop_to_the_first_to_run() {
         (Identity::Only, VmStatus::Measured, None)
     );
     let ticks = |moment: Option<Moment>| moment.map(|moment| moment.ticks);
-    assert_eq!((ticks(guest.start), ticks(guest.end)), (Some(140), Some(505)));
+    assert_eq!((ticks(guest.start), ticks(guest.end)), (Some(140), Some(600)));
     // It ran from 600 on, 95 after its first entry: before, an interrupt and faults threw it out. The shortest
     // stay is 10.
     assert_eq!(guest.switch_ticks, Some(95 + 10 + 30));
