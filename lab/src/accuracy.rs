@@ -116,13 +116,7 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     options.update.check()?;
     let kernel = kernel::resolve(&cache, &Request::Newest, &KernelConfig::default())?;
     let binaries = binaries::build()?;
-    let out = match &options.out {
-        None => cache.new_run()?,
-        Some(out) => {
-            fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-            out.canonicalize()?
-        }
-    };
+    let out = cache.results(options.out.as_deref())?;
     let release = kernel.release.clone();
     let lab = options.update.prepare(&cache, (kernel.clone(), kernel), Vec::new(), &binaries, out)?;
     let scratch = cache.temporary()?;

@@ -90,6 +90,16 @@ impl Cache {
         Ok(Lock(file))
     }
 
+    /// The folder for one invocation's results: `out`, created if absent, or [a new one](Self::new_run).
+    ///
+    /// # Errors
+    /// When it cannot be created.
+    pub fn results(&self, out: Option<&Path>) -> Result<PathBuf> {
+        let Some(out) = out else { return self.new_run() };
+        fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+        out.canonicalize().with_context(|| format!("folder {}", out.display()))
+    }
+
     /// A new folder for one invocation's results; the oldest beyond the last 20 are removed.
     ///
     /// # Errors

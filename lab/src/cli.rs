@@ -13,9 +13,8 @@ use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
 use crate::{accel, accuracy, bench, bisect, initramfs, overhead, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -217,7 +216,7 @@ fn run(options: &Options) -> Result<bool> {
     options.update.check()?;
     let kernels = kernels(&cache, options)?;
     let binaries = binaries::build()?;
-    let out = out_dir(&cache, options)?;
+    let out = cache.results(options.out.as_deref())?;
     let [delays, _] = of_both(&options.plant, &[]);
     let lab = options.update.prepare(&cache, kernels, delays, &binaries, out)?;
     let scratch = cache.temporary()?;
@@ -423,14 +422,6 @@ fn workload(cache: &Cache, options: &LiveUpdate, incoming: &Kernel) -> Result<Op
         Some(source) => selftest::build(cache, source, name).map(Some),
         None => bail!(Usage("a selftest is built from the kernel's source: use it without --kernel IMAGE")),
     }
-}
-
-fn out_dir(cache: &Cache, options: &Options) -> Result<PathBuf> {
-    let Some(out) = &options.out else {
-        return cache.new_run();
-    };
-    fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-    Path::new(out).canonicalize().with_context(|| format!("folder {}", out.display()))
 }
 
 /// Reads a size in bytes, with K, M or G for powers of 1024.

@@ -101,13 +101,7 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     packages::require("what blackout is held against", packages::BPFTRACE)?;
     let kernel = kernel::resolve(&cache, &Request::Newest, &KernelConfig::default())?;
     let binaries = binaries::build()?;
-    let out = match &options.out {
-        None => cache.new_run()?,
-        Some(out) => {
-            fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-            out.canonicalize()?
-        }
-    };
+    let out = cache.results(options.out.as_deref())?;
     let scratch = cache.temporary()?;
     let share = scratch.path().join("share");
     let (mut rows, mut failures) = (Vec::new(), Vec::new());

@@ -10,6 +10,7 @@ use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT};
 
 use crate::{
     cost,
+    hot::session_is_return,
     record::{emit, next},
     subject,
 };
@@ -17,6 +18,28 @@ use crate::{
 /// Entry of a function: its first three arguments, and what the walks of its probe lead to.
 #[kprobe]
 pub fn enter(ctx: ProbeContext) -> u32 {
+    entered(&ctx)
+}
+
+/// Return of a function.
+#[kretprobe]
+pub fn exit(ctx: RetProbeContext) -> u32 {
+    returned(&ctx)
+}
+
+/// Both, with one link for both ends of many functions. Loaded as `BPF_TRACE_KPROBE_SESSION`.
+#[kprobe]
+pub fn call(ctx: ProbeContext) -> u32 {
+    // SAFETY: the context is the one the kernel gave us.
+    if unsafe { session_is_return(ctx.as_ptr()) } {
+        returned(&RetProbeContext::new(ctx.as_ptr()))
+    } else {
+        entered(&ctx)
+    }
+}
+
+#[inline(always)]
+fn entered(ctx: &ProbeContext) -> u32 {
     static NOTHING: [u8; 1] = [0];
     let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
@@ -30,10 +53,10 @@ pub fn enter(ctx: ProbeContext) -> u32 {
     let (mut known, mut numbers) = (0, [0; 2]);
     if let Some(subject) = subject::of(cookie) {
         for slot in 0..2 {
-            if let Some(text) = subject::text(&ctx, &subject.texts[slot]) {
+            if let Some(text) = subject::text(ctx, &subject.texts[slot]) {
                 texts[slot] = text;
             }
-            if let Some(number) = subject::number(&ctx, &subject.numbers[slot]) {
+            if let Some(number) = subject::number(ctx, &subject.numbers[slot]) {
                 known |= 1 << slot;
                 numbers[slot] = number;
             }
@@ -46,9 +69,8 @@ pub fn enter(ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Return of a function.
-#[kretprobe]
-pub fn exit(ctx: RetProbeContext) -> u32 {
+#[inline(always)]
+fn returned(ctx: &RetProbeContext) -> u32 {
     let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
     let ip = unsafe { bpf_get_func_ip(ctx.as_ptr()) };

@@ -229,7 +229,7 @@ fn for_each(end: i32, mut each: impl FnMut(u32) -> bool) {
 macro_rules! kfunc {
     ($name:ident = $number:path, ($($arg:ident: $of:ty),*) $(-> $gives:ty)?) => {
         #[inline(always)]
-        unsafe fn $name($($arg: $of),*) $(-> $gives)? {
+        pub unsafe fn $name($($arg: $of),*) $(-> $gives)? {
             // SAFETY: the loader makes this a call of the kernel function with that signature.
             unsafe {
                 let function: unsafe extern "C" fn($($of),*) $(-> $gives)? = transmute($number);

@@ -17,7 +17,7 @@ use super::{
     AgentError,
     bpf::{
         BpfError, Object, Oracle,
-        sys::{self, End, Kind, Place},
+        sys::{self, End, Ends, Kind, Place},
     },
     handlers, hot, missed, names,
     ticks::ticks,
@@ -72,10 +72,9 @@ impl Probes {
     /// Loads the programs and attaches every probe that `side` wants, by trying. In the outgoing kernel
     /// they are pinned and stay when this process ends.
     ///
-    /// Each probe of its own costs a walk over all traceable functions, and one that serves many costs
-    /// some of them, once. So in the incoming kernel the urgent ones come first, one by one, each before
-    /// the restore can need it, and the rest by one such probe. The kernel's BTF is read after that: names
-    /// come a little later than times.
+    /// Each link costs walks over all traceable functions, however many of them it serves. So in the incoming kernel
+    /// the urgent ones come first, one by one, each before the restore can need it, and the rest by one link for both
+    /// ends of all, callbacks included. That one, like names, takes the kernel's BTF.
     ///
     /// A kernel without kprobes may still take one probe for many functions (`CONFIG_FPROBE`): there they
     /// all come that way.
@@ -114,7 +113,6 @@ impl Probes {
         if !look.hot {
             ready.take().into_iter().for_each(|ready| ready());
         }
-        let singly = Singly::new(&object)?;
         coverage.loaded_tsc = ticks();
         let oracle = Oracle::new(&object)?;
         let mut probes = Self { object, oracle, links, symbols: Vec::new(), counted: Vec::new() };
@@ -127,28 +125,33 @@ impl Probes {
         }
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());
-        let has_kprobes = singly.pmu.is_ok();
+        let has_kprobes = kprobe_pmu().is_ok();
         // Nothing is urgent where the restore waits for all.
         let urgent = |wanted: &Wanted| wanted.probe.urgent && !look.probes_first;
         let single = |wanted: &Wanted| has_kprobes && (side == Side::Outgoing || urgent(wanted));
         let (first, rest): (Vec<_>, Vec<_>) = functions.into_iter().partition(single);
         let mut missing = BTreeMap::new();
-        // What needs no BTF is set before the first call can come.
-        probes.name(first.iter().chain(&rest).chain(&handlers), None, &mut missing)?;
-        let all = &mut coverage.probes;
-        all.extend(first.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
-        let found = rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
-        all.extend(probes.together(&singly, "together", found));
+        if !first.is_empty() {
+            // What needs no BTF is set before the first call can come.
+            probes.name(first.iter(), None, &mut missing)?;
+            let singly = Singly::new(&probes.object)?;
+            coverage.probes.extend(first.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
+        }
         let types = types.or_else(names::kernel_types);
         let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
         probes.name(first.iter().chain(&rest).chain(&handlers), btf.as_ref(), &mut missing)?;
+        let all = &mut coverage.probes;
         probes.resolve(all);
-        let callbacks = probes.callbacks(&handlers, btf.as_ref());
+        let mut found: Vec<(&Wanted, Places)> =
+            rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
+        probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
+        found.extend(probes.callbacks(&handlers, btf.as_ref()));
         all.extend(match side {
             Side::Outgoing if has_kprobes => {
-                callbacks.into_iter().map(|(wanted, at)| probes.at_all(&singly, wanted, &at)).collect()
+                let singly = Singly::new(&probes.object)?;
+                found.into_iter().map(|(wanted, at)| probes.at_all(&singly, wanted, &at)).collect()
             }
-            _ => probes.together(&singly, "callbacks", callbacks),
+            _ => probes.together(btf.as_ref(), found)?,
         });
         for state in all.iter_mut().filter(|state| state.error.is_none()) {
             state.error = missing.remove(&state.probe);
@@ -275,33 +278,47 @@ impl Probes {
         state
     }
 
-    /// Attaches many with one link for all entries and one for all returns, which go by `name`; where the
-    /// kernel refuses that, one by one.
-    fn together(&mut self, singly: &Singly, name: &str, wanted: Vec<(&Wanted, Places)>) -> Vec<ProbeState> {
-        let targets = || {
-            let each = |(wanted, places): &'_ (_, Places)| -> Vec<(&Wanted, u64)> {
-                places.iter().map(|(address, _)| (*wanted, *address)).collect()
-            };
-            wanted.iter().flat_map(each)
+    /// Attaches many with one link for both ends of all; where the kernel cannot do that, with one link for all
+    /// entries and one for all returns; where it cannot do that either, one by one.
+    fn together(
+        &mut self,
+        btf: Option<&Btf>,
+        wanted: Vec<(&Wanted, Places)>,
+    ) -> Result<Vec<ProbeState>, BpfError> {
+        let targets = Targets::of(&wanted);
+        let session = btf.is_some_and(|btf| hot::kernel_functions(&mut self.object, btf).is_ok());
+        let both = || {
+            Ok([
+                ("call", many(&self.object, "call", &targets.calls, Ends::Both)?),
+                ("entry", many(&self.object, "enter", &targets.entries, Ends::One(End::Entry))?),
+            ])
         };
-        let entries: Vec<(u64, u64)> =
-            targets().map(|(w, address)| (address, names::cookie(w.probe))).collect();
-        let returns: Vec<(u64, u64)> = targets().filter(|(w, _)| w.returns).map(|(_, a)| (a, 0)).collect();
-        let links = many(&self.object, "enter", &entries, End::Entry)
-            .and_then(|entry| Ok([entry, many(&self.object, "exit", &returns, End::Return)?]));
+        let each = || {
+            let entries = [targets.calls.as_slice(), &targets.entries].concat();
+            let entry = many(&self.object, "enter", &entries, Ends::One(End::Entry))?;
+            Ok([
+                ("entry", entry),
+                ("return", many(&self.object, "exit", &targets.calls, Ends::One(End::Return))?),
+            ])
+        };
+        let links: Result<_, ManyError> =
+            if session { both().or_else(|_: ManyError| each()) } else { each() };
         let Ok(links) = links else {
-            return wanted.iter().map(|(wanted, places)| self.at_all(singly, wanted, places)).collect();
+            let singly = Singly::new(&self.object)?;
+            return Ok(wanted.iter().map(|(wanted, places)| self.at_all(&singly, wanted, places)).collect());
         };
-        let ends = ["entry", "return"].map(|end| format!("{name}-{end}"));
-        self.links.extend(ends.into_iter().zip(links).filter_map(|(name, link)| Some((name, link?))));
+        let method =
+            if links.iter().any(|(name, _)| *name == "call") { "kprobe-session" } else { "kprobe-multi" };
+        let links = links.into_iter().filter_map(|(name, link)| Some((format!("together-{name}"), link?)));
+        self.links.extend(links);
         let states = wanted.into_iter().map(|(wanted, places)| {
-            let mut state = wanted.state("kprobe-multi");
+            let mut state = wanted.state(method);
             state.symbol = places.first().map(|(_, symbol)| symbol.clone());
             state.error = places.is_empty().then(|| wanted.absent());
             self.symbols.extend(places);
             state
         });
-        states.collect()
+        Ok(states.collect())
     }
 
     fn pin(&self) -> Result<(), AgentError> {
@@ -398,19 +415,40 @@ impl Singly {
     }
 }
 
-/// One link for one end of all `targets`, address and cookie; none if there are none.
+/// Addresses that get a probe, with their cookies.
+#[derive(Default)]
+struct Targets {
+    /// Both ends.
+    calls: Vec<(u64, u64)>,
+    /// Entries alone.
+    entries: Vec<(u64, u64)>,
+}
+
+impl Targets {
+    fn of(wanted: &[(&Wanted, Places)]) -> Self {
+        let mut targets = Self::default();
+        for (wanted, places) in wanted {
+            let list = if wanted.returns { &mut targets.calls } else { &mut targets.entries };
+            list.extend(places.iter().map(|(address, _)| (*address, names::cookie(wanted.probe))));
+        }
+        targets
+    }
+}
+
+/// One link for the wanted ends of all `targets`; none if there are none.
 fn many(
     object: &Object,
     program: &'static str,
     targets: &[(u64, u64)],
-    end: End,
+    ends: Ends,
 ) -> Result<Option<OwnedFd>, ManyError> {
     if targets.is_empty() {
         return Ok(None);
     }
-    let program = object.load(program, Kind::KprobeMulti)?;
+    let kind = if ends == Ends::Both { Kind::KprobeSession } else { Kind::KprobeMulti };
+    let program = object.load(program, kind)?;
     let (addresses, cookies): (Vec<u64>, Vec<u64>) = targets.iter().copied().unzip();
-    Ok(Some(sys::attach_many(program.as_fd(), &addresses, &cookies, end)?))
+    Ok(Some(sys::attach_many(program.as_fd(), &addresses, &cookies, ends)?))
 }
 
 /// Why programs could not be attached where nobody asks why: there is another way, or it goes without.

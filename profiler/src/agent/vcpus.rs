@@ -11,7 +11,7 @@ use profiler_common::vcpu;
 use super::{
     bpf::{
         Object, Oracle,
-        sys::{self, End, Kind, Place},
+        sys::{self, End, Ends, Kind, Place},
     },
     probes::kprobe_pmu,
     ticks::ticks,
@@ -164,7 +164,7 @@ fn flush(object: &Object, pmu: Option<u32>) -> Result<OwnedFd, String> {
             let oracle = Oracle::new(object).map_err(|error| error.to_string())?;
             let address = oracle.address(&FLUSH_AT.to_string_lossy());
             let address = address.ok_or_else(|| format!("no symbol {}", FLUSH_AT.to_string_lossy()))?;
-            sys::attach_many(load(Kind::KprobeMulti)?.as_fd(), &[address], &[0], End::Entry)
+            sys::attach_many(load(Kind::KprobeMulti)?.as_fd(), &[address], &[0], Ends::One(End::Entry))
         }
     };
     attached.map_err(|error| error.to_string())

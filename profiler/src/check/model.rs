@@ -148,7 +148,7 @@ pub struct Probe {
     pub family: String,
     /// In which kernel. The incoming one is taken to be of this kernel's build.
     pub kernel: Place,
-    /// How: `kprobe`, `kprobe-multi`, `tracepoint`, `boot-kprobe`, `boot-event`, `boot-function`.
+    /// How: `kprobe`, `kprobe-multi`, `kprobe-session`, `tracepoint`, `boot-kprobe`, `boot-event`, `boot-function`.
     pub method: String,
     /// Symbol chosen of the alternatives.
     pub symbol: Option<String>,

@@ -25,6 +25,8 @@ const LINK_CREATE: libc::c_long = 28;
 const ATTACH_PERF_EVENT: u32 = 41;
 /// `BPF_TRACE_KPROBE_MULTI`.
 const ATTACH_KPROBE_MULTI: u32 = 42;
+/// `BPF_TRACE_KPROBE_SESSION`.
+const ATTACH_KPROBE_SESSION: u32 = 56;
 /// `BPF_TRACE_FSESSION`.
 const ATTACH_SESSION: u32 = 58;
 
@@ -35,6 +37,8 @@ pub enum Kind {
     Kprobe,
     /// Entry or return of many functions with one link.
     KprobeMulti,
+    /// Entry and return of many functions with one link (Linux 6.10).
+    KprobeSession,
     /// A trace event, with its record as context.
     Tracepoint,
     /// A raw tracepoint.
@@ -151,6 +155,7 @@ pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut 
     let (number, attach_type, flags, attach_function) = match kind {
         Kind::Kprobe => (2, 0, 0, 0),
         Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0, 0),
+        Kind::KprobeSession => (2, ATTACH_KPROBE_SESSION, 0, 0),
         Kind::Tracepoint => (5, 0, 0, 0),
         Kind::RawTracepoint => (17, 0, 0, 0),
         Kind::Session(function) => (26, ATTACH_SESSION, 0, function),
@@ -287,6 +292,15 @@ pub enum End {
     Return,
 }
 
+/// Which ends of many functions: what the program was loaded as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// One of them: [`Kind::KprobeMulti`].
+    One(End),
+    /// Both: [`Kind::KprobeSession`].
+    Both,
+}
+
 /// Where a function is.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
@@ -348,9 +362,13 @@ pub fn attach_tracepoint(program: BorrowedFd, id: u32) -> io::Result<OwnedFd> {
     attach_event(program, perf_event(&attr)?, 0)
 }
 
-/// Attaches a [`Kind::KprobeMulti`] program to the entries or returns of the functions at these addresses;
-/// there is one cookie for each.
-pub fn attach_many(program: BorrowedFd, addresses: &[u64], cookies: &[u64], end: End) -> io::Result<OwnedFd> {
+/// Attaches a program to the functions at these addresses; there is one cookie for each.
+pub fn attach_many(
+    program: BorrowedFd,
+    addresses: &[u64],
+    cookies: &[u64],
+    ends: Ends,
+) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct Many {
         flags: u32,
@@ -360,18 +378,19 @@ pub fn attach_many(program: BorrowedFd, addresses: &[u64], cookies: &[u64], end:
         cookies: u64,
     }
     let rest = Many {
-        flags: u32::from(end == End::Return),
+        flags: u32::from(ends == Ends::One(End::Return)),
         count: addresses.len().min(cookies.len()) as u32,
         symbols: 0,
         addresses: addresses.as_ptr() as u64,
         cookies: cookies.as_ptr() as u64,
     };
+    let attach_type = match ends {
+        Ends::One(_) => ATTACH_KPROBE_MULTI,
+        Ends::Both => ATTACH_KPROBE_SESSION,
+    };
     // SAFETY: both arrays have at least as many elements as said and outlive the call.
     owned(unsafe {
-        bpf(
-            LINK_CREATE,
-            &mut Link { program: raw(program), target: 0, attach_type: ATTACH_KPROBE_MULTI, flags: 0, rest },
-        )
+        bpf(LINK_CREATE, &mut Link { program: raw(program), target: 0, attach_type, flags: 0, rest })
     }?)
 }
 
