@@ -9,6 +9,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
+    sync::LazyLock,
 };
 
 use profiler_common::record::{REJECTED, RUN_NS, SEEN};
@@ -72,9 +73,8 @@ impl Probes {
     /// Loads the programs and attaches every probe that `side` wants, by trying. In the outgoing kernel
     /// they are pinned and stay when this process ends.
     ///
-    /// Each link costs walks over all traceable functions, however many of them it serves. So in the incoming kernel
-    /// the urgent ones come first, one by one, each before the restore can need it, and the rest by one link for both
-    /// ends of all, callbacks included. That one, like names, takes the kernel's BTF.
+    /// A link costs walks over all traceable functions, however many of them it serves. So in the incoming kernel one
+    /// serves both ends of all of them, callbacks included.
     ///
     /// A kernel without kprobes may still take one probe for many functions (`CONFIG_FPROBE`): there they
     /// all come that way.
@@ -102,6 +102,11 @@ impl Probes {
         ready: impl FnOnce(),
     ) -> Result<(Self, Coverage), AgentError> {
         let mut coverage = Coverage { load_begin_tsc: ticks(), ..Coverage::default() };
+        // On another CPU, if there is one: reading takes as long as the programs for vCPUs.
+        let types = std::thread::spawn(|| {
+            LazyLock::force(&CATALOGUE);
+            names::kernel_types()
+        });
         let object = Object::prepare(if look.hot { hot::shares(side) } else { 0 })?;
         // First of all: guests do not wait for us.
         let (states, links) = vcpus::attach(&object, side);
@@ -116,43 +121,30 @@ impl Probes {
         coverage.loaded_tsc = ticks();
         let oracle = Oracle::new(&object)?;
         let mut probes = Self { object, oracle, links, symbols: Vec::new(), counted: Vec::new() };
-        let mut types = None;
+        let types = types.join().unwrap_or_default();
+        let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+        let all = &mut coverage.probes;
         if look.hot {
-            types = names::kernel_types();
-            let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
-            coverage.probes.extend(probes.count(btf.as_ref(), side));
+            all.extend(probes.count(btf.as_ref(), side));
             ready.take().into_iter().for_each(|ready| ready());
         }
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());
-        let has_kprobes = kprobe_pmu().is_ok();
-        // Nothing is urgent where the restore waits for all.
-        let urgent = |wanted: &Wanted| wanted.probe.urgent && !look.probes_first;
-        let single = |wanted: &Wanted| has_kprobes && (side == Side::Outgoing || urgent(wanted));
-        let (first, rest): (Vec<_>, Vec<_>) = functions.into_iter().partition(single);
-        let mut missing = BTreeMap::new();
-        if !first.is_empty() {
-            // What needs no BTF is set before the first call can come.
-            probes.name(first.iter(), None, &mut missing)?;
+        let mut missing = probes.name(functions.iter().chain(&handlers), btf.as_ref())?;
+        if side == Side::Outgoing && kprobe_pmu().is_ok() {
             let singly = Singly::new(&probes.object)?;
-            coverage.probes.extend(first.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
+            all.extend(functions.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
+            probes.resolve(all);
+            let callbacks = probes.callbacks(&handlers, btf.as_ref());
+            all.extend(callbacks.iter().map(|(wanted, places)| probes.at_all(&singly, wanted, places)));
+        } else {
+            probes.resolve(all);
+            let mut found: Vec<(&Wanted, Places)> =
+                functions.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
+            probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
+            found.extend(probes.callbacks(&handlers, btf.as_ref()));
+            all.extend(probes.together(btf.as_ref(), found)?);
         }
-        let types = types.or_else(names::kernel_types);
-        let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
-        probes.name(first.iter().chain(&rest).chain(&handlers), btf.as_ref(), &mut missing)?;
-        let all = &mut coverage.probes;
-        probes.resolve(all);
-        let mut found: Vec<(&Wanted, Places)> =
-            rest.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
-        probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
-        found.extend(probes.callbacks(&handlers, btf.as_ref()));
-        all.extend(match side {
-            Side::Outgoing if has_kprobes => {
-                let singly = Singly::new(&probes.object)?;
-                found.into_iter().map(|(wanted, at)| probes.at_all(&singly, wanted, &at)).collect()
-            }
-            _ => probes.together(btf.as_ref(), found)?,
-        });
         for state in all.iter_mut().filter(|state| state.error.is_none()) {
             state.error = missing.remove(&state.probe);
         }
@@ -168,22 +160,19 @@ impl Probes {
         states
     }
 
-    /// Hands the programs the walks of these probes; keeps what of their subjects this kernel cannot say.
+    /// Hands the programs the walks of these probes; gives what of their subjects this kernel cannot say, by probe.
     fn name<'w>(
         &self,
         wanted: impl Iterator<Item = &'w Wanted>,
         btf: Option<&Btf>,
-        missing: &mut BTreeMap<String, String>,
-    ) -> Result<(), BpfError> {
+    ) -> Result<BTreeMap<String, String>, BpfError> {
         let direct_map = btf.and_then(|_| names::direct_map(&self.oracle));
+        let mut missing = BTreeMap::new();
         for wanted in wanted {
             let errors = names::set(&self.object, wanted.probe, btf, direct_map)?;
-            match errors.first() {
-                Some(error) => missing.insert(wanted.probe.name.clone(), error.to_string()),
-                None => missing.remove(&wanted.probe.name),
-            };
+            missing.extend(errors.first().map(|error| (wanted.probe.name.clone(), error.to_string())));
         }
-        Ok(())
+        Ok(missing)
     }
 
     /// Where a probe's function lies: the first of its symbols that this kernel has.
@@ -307,12 +296,14 @@ impl Probes {
             let singly = Singly::new(&self.object)?;
             return Ok(wanted.iter().map(|(wanted, places)| self.at_all(&singly, wanted, places)).collect());
         };
+        let attached_tsc = ticks();
         let method =
             if links.iter().any(|(name, _)| *name == "call") { "kprobe-session" } else { "kprobe-multi" };
         let links = links.into_iter().filter_map(|(name, link)| Some((format!("together-{name}"), link?)));
         self.links.extend(links);
         let states = wanted.into_iter().map(|(wanted, places)| {
             let mut state = wanted.state(method);
+            state.attached_tsc = (!places.is_empty()).then_some(attached_tsc);
             state.symbol = places.first().map(|(_, symbol)| symbol.clone());
             state.error = places.is_empty().then(|| wanted.absent());
             self.symbols.extend(places);

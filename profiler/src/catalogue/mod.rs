@@ -74,9 +74,6 @@ pub struct Probe {
     pub carries: Option<String>,
     /// In which function those calls were, if not in this one.
     pub carried_from: Option<String>,
-    /// In the incoming kernel it is attached before the others: the restore comes to it soonest.
-    #[serde(default)]
-    pub urgent: bool,
 }
 
 /// A way to see a function.
