@@ -118,7 +118,7 @@ impl Lab {
             device: self.plan.guests.iter().any(|guest| guest.device.is_some()),
             kernel: self.outgoing.image.clone(),
             initrd: Some(share.join("initrd")),
-            cmdline: cmdline(&self.plan, self.accel, &self.append),
+            cmdline: cmdline(&self.plan, self.accel, self.iommu, &self.append),
             serial: serial.clone(),
             messages: messages.clone(),
             share: (!deterministic).then(|| share.into()),
@@ -210,7 +210,7 @@ fn deliver(share: &Path) -> Result<()> {
 }
 
 /// The outgoing kernel's command line. Console output costs time in the window: only errors go there.
-fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
+fn cmdline(plan: &Plan, accel: Accel, iommu: Iommu, append: &str) -> String {
     let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 kho=on liveupdate=on"];
     // Others look without it, and nobody without anything.
     if plan.fault != Some(Fault::NoFlightRecorder) && plan.observer.is_blackout() {
@@ -219,6 +219,11 @@ fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
     if plan.fault == Some(Fault::NoKvm) {
         // In both kernels: the incoming one's command line is made from this one.
         words.push("clearcpuid=svm,vmx");
+    }
+    if iommu == Iommu::Amd {
+        // Of QEMU 7.2 Linux 7.3 takes no interrupt remapping ("No southbridge IOAPIC found"), and then hands no
+        // device to user space: this guest is no stranger.
+        words.push("iommufd.allow_unsafe_interrupts=1");
     }
     if accel == Accel::Kvm {
         // The scheduler clock is then the TSC, as on a host.
@@ -333,12 +338,12 @@ mod tests {
     #[test]
     fn the_flight_recorder_can_be_left_off() {
         let mut plan = Plan::new(Workload::Custom);
-        assert!(cmdline(&plan, Accel::Tcg, "").contains("trace_instance="));
-        assert!(cmdline(&plan, Accel::Kvm, "a=1").ends_with(" no-kvmclock a=1"));
+        assert!(cmdline(&plan, Accel::Tcg, Iommu::None, "").contains("trace_instance="));
+        assert!(cmdline(&plan, Accel::Kvm, Iommu::None, "a=1").ends_with(" no-kvmclock a=1"));
         plan.fault = Some(Fault::NoKvm);
-        assert!(cmdline(&plan, Accel::Tcg, "").contains("clearcpuid=svm,vmx"));
+        assert!(cmdline(&plan, Accel::Tcg, Iommu::None, "").contains("clearcpuid=svm,vmx"));
         plan.fault = Some(Fault::NoFlightRecorder);
-        assert!(!cmdline(&plan, Accel::Tcg, "").contains("trace"));
+        assert!(!cmdline(&plan, Accel::Tcg, Iommu::None, "").contains("trace"));
     }
 
     #[test]

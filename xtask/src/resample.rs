@@ -8,7 +8,7 @@ use profiler::{
     },
     inputs,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
 
@@ -36,7 +36,13 @@ pub struct Draw {
 /// # Errors
 /// When runs cannot be read, or are too few to draw from.
 pub fn run(draw: &Draw) -> Result<()> {
-    let load = |path: &PathBuf| inputs::load(std::slice::from_ref(path), &|_, _| ());
+    // A folder of the lab's has each run twice: as a recording and as a report.
+    let load = |path: &PathBuf| -> Result<Vec<_>> {
+        let mut runs = inputs::load(std::slice::from_ref(path), &|_, _| ())?;
+        let mut ids = BTreeSet::new();
+        runs.retain(|run| ids.insert(run.identity.id.clone()));
+        Ok(runs)
+    };
     let pool = load(&draw.pool)?;
     let options = Options::default();
     let Draw { runs, trials, seed, .. } = *draw;
@@ -60,6 +66,12 @@ fn print(tally: &Tally) {
     table("verdicts", &tally.verdicts, tally.trials);
     table("phases that regressed", &tally.regressed, tally.trials);
     table("span that regressed most, where its phase did", &tally.blamed, tally.trials);
+    table(
+        "any span, as with --fail-on-span",
+        &BTreeMap::from([("regressed", tally.span_alarms)]),
+        tally.trials,
+    );
+    table("span that regressed most, wherever", &tally.longer, tally.trials);
 }
 
 fn table<K: Debug>(title: &str, counts: &BTreeMap<K, u32>, trials: u32) {

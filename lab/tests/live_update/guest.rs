@@ -34,7 +34,10 @@ fn two_guests_of_huge_pages_go_across() {
     assert_eq!(sizes, [("vm0", 48), ("vm1", 16)]);
     for guest in &guests {
         check_intact(&run, guest);
-        check_measured(&run, guest);
+        // Four vCPUs on two emulated CPUs: an emulator that is stopped inside a world switch is nobody's to see
+        // (up to 14 ms were). How right they are without that, `cargo lab accuracy --guests 2` says.
+        let (off_ns, _, gap_ns) = measured(&run, guest);
+        assert!(off_ns <= gap_ns / 100, "{}: off by {off_ns}: {run}", guest.name);
         assert_eq!(guest.huge_page_bytes, guest.memory_bytes, "{run}");
     }
 }
@@ -170,23 +173,21 @@ fn check_intact(run: &Run, guest: &GuestResult) {
     }
 }
 
-/// The report has this guest's window, and it is what the guest itself saw, or a bound that it keeps. How exactly, on
-/// a machine that does nothing else, is for `cargo lab accuracy` to say: a busy one may stop ours in the midst of a
-/// world switch, or let the restore outrun the probes.
+/// The report has this guest's window, and its error holds what the guest itself saw.
 fn check_measured(run: &Run, guest: &GuestResult) {
+    let (off_ns, error_ns, gap_ns) = measured(run, guest);
+    assert!(off_ns <= error_ns && off_ns <= gap_ns / 1000, "{}: off by {off_ns}: {run}", guest.name);
+}
+
+/// How far the report's window is from what the guest saw, its stated error, and what the guest saw.
+fn measured(run: &Run, guest: &GuestResult) -> (u64, u64, u64) {
     let vms = run.report["vms"].as_array().unwrap();
     let vm =
         vms.iter().find(|vm| vm["name"] == guest.name).unwrap_or_else(|| panic!("{}: {run}", guest.name));
-    assert_eq!(vm["identity"], "mark", "{vm}: {run}");
+    assert_eq!((&vm["status"], &vm["identity"]), (&"measured".into(), &"mark".into()), "{vm}: {run}");
     let gap_ns = gap_ns(run, guest);
-    let blackout_ns = vm["blackout_ns"].as_u64().unwrap();
-    let off_ns = blackout_ns.abs_diff(gap_ns);
-    let holds = match vm["status"].as_str().unwrap() {
-        "measured" => off_ns <= gap_ns / 100,
-        "bounded" => blackout_ns >= gap_ns || off_ns <= gap_ns / 100,
-        _ => false,
-    };
-    assert!(holds, "{}: off by {off_ns}, {vm}: {run}", guest.name);
+    let off_ns = vm["blackout_ns"].as_u64().unwrap().abs_diff(gap_ns);
+    (off_ns, vm["error_ns"].as_u64().unwrap(), gap_ns)
 }
 
 /// How long all vCPUs of a guest stood still, by its own TSC.

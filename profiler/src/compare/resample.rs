@@ -15,16 +15,17 @@ pub struct Tally {
     pub regressed: BTreeMap<String, u32>,
     /// By the span that changed most among those that regressed in a phase that regressed.
     pub blamed: BTreeMap<String, u32>,
+    /// Trials in which any named span regressed, whatever became of its phase: what `--fail-on-span` fails on.
+    pub span_alarms: u32,
+    /// By the span that regressed by most in those.
+    pub longer: BTreeMap<String, u32>,
 }
 
-/// Deals `2 n` runs of one pool to two sides, `trials` times: what is found is a false alarm. Spans are left
-/// out: they never gate.
+/// Deals `2 n` runs of one pool to two sides, `trials` times: what is found is a false alarm.
 pub fn one_build(pool: &[Run], n: usize, trials: u32, seed: u64, options: &Options) -> Tally {
-    let without_spans = |run: &Run| Run { spans: Default::default(), hot: Default::default(), ..run.clone() };
-    let pool: Vec<Run> = pool.iter().map(without_spans).collect();
     let (mut random, mut tally) = (Random::new(seed), Tally::default());
     for _ in 0..trials {
-        let drawn = draw(&pool, 2 * n, &mut random);
+        let drawn = draw(pool, 2 * n, &mut random);
         let (base, new) = drawn.split_at(drawn.len() / 2);
         tally.add(&compare_some(base.to_vec(), new.to_vec(), options));
     }
@@ -57,12 +58,17 @@ impl Tally {
         for row in rows.filter(|row| row.verdict == Verdict::Regression) {
             *self.regressed.entry(label(row)).or_default() += 1;
         }
+        let name = |span: &Row| format!("{}: {}", span.phase, label(span));
+        if let Some(span) = comparison.spans.iter().find(|row| row.verdict == Verdict::Regression) {
+            self.span_alarms += 1;
+            *self.longer.entry(name(span)).or_default() += 1;
+        }
         let regressed = |id: &str| {
             comparison.phases.iter().any(|row| row.phase == id && row.verdict == Verdict::Regression)
         };
         let blamed = |row: &&Row| row.verdict == Verdict::Regression && regressed(&row.phase);
         if let Some(span) = comparison.spans.iter().find(blamed) {
-            *self.blamed.entry(format!("{}: {}", span.phase, label(span))).or_default() += 1;
+            *self.blamed.entry(name(span)).or_default() += 1;
         }
     }
 
@@ -133,6 +139,8 @@ mod tests {
         assert_eq!(tally.verdicts, BTreeMap::from([(Verdict::Regression, 20)]));
         assert_eq!(tally.regressed, BTreeMap::from([("restore".to_owned(), 20)]));
         assert_eq!(tally.blamed, BTreeMap::from([("restore: restore-function".to_owned(), 20)]));
-        assert_eq!(one_build(&base, 10, 20, 1, &Options::default()).rate(Verdict::Regression), 0.0);
+        assert_eq!((tally.span_alarms, &tally.longer), (20, &tally.blamed));
+        let one = one_build(&base, 10, 20, 1, &Options::default());
+        assert_eq!((one.rate(Verdict::Regression), one.span_alarms), (0.0, 0));
     }
 }
