@@ -26,7 +26,7 @@ pub enum Accel {
 pub enum Iommu {
     /// Intel VT-d.
     Intel,
-    /// AMD-Vi.
+    /// AMD-Vi; behind QEMU 7.2's, a passed-through device answers only until the kexec.
     Amd,
     /// There is none.
     None,
