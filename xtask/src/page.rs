@@ -14,7 +14,7 @@ const PICTURE: &str = "report.webp";
 /// # Errors
 /// When there is no browser or a test failed.
 pub fn check() -> Result<()> {
-    run(tests()?.args(["--skip", "pictures"]))
+    run(tests()?.args(["--nocapture", "--skip", "pictures"]))
 }
 
 /// Takes pictures of the page in all its forms, and puts the README's into `docs`.
