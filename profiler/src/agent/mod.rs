@@ -20,6 +20,7 @@ mod probes;
 pub(crate) mod state;
 mod survey;
 pub(crate) mod ticks;
+mod together;
 pub(crate) mod tracefs;
 mod vcpus;
 

@@ -18,10 +18,11 @@ use super::{
     AgentError,
     bpf::{
         BpfError, Object, Oracle,
-        sys::{self, End, Ends, Kind, Place},
+        sys::{self, End, Kind, Place},
     },
     handlers, hot, missed, names,
     ticks::ticks,
+    together::{Targets, TogetherError},
     vcpus,
 };
 use crate::{
@@ -274,33 +275,18 @@ impl Probes {
         btf: Option<&Btf>,
         wanted: Vec<(&Wanted, Places)>,
     ) -> Result<Vec<ProbeState>, BpfError> {
-        let targets = Targets::of(&wanted);
+        let mut targets = Targets::default();
+        for (wanted, places) in &wanted {
+            let list = if wanted.returns { &mut targets.calls } else { &mut targets.entries };
+            list.extend(places.iter().map(|(address, _)| (*address, names::cookie(wanted.probe))));
+        }
         let session = btf.is_some_and(|btf| hot::kernel_functions(&mut self.object, btf).is_ok());
-        let both = || {
-            Ok([
-                ("call", many(&self.object, "call", &targets.calls, Ends::Both)?),
-                ("entry", many(&self.object, "enter", &targets.entries, Ends::One(End::Entry))?),
-            ])
-        };
-        let each = || {
-            let entries = [targets.calls.as_slice(), &targets.entries].concat();
-            let entry = many(&self.object, "enter", &entries, Ends::One(End::Entry))?;
-            Ok([
-                ("entry", entry),
-                ("return", many(&self.object, "exit", &targets.calls, Ends::One(End::Return))?),
-            ])
-        };
-        let links: Result<_, ManyError> =
-            if session { both().or_else(|_: ManyError| each()) } else { each() };
-        let Ok(links) = links else {
+        let Ok((method, links)) = targets.attach(&self.object, session) else {
             let singly = Singly::new(&self.object)?;
             return Ok(wanted.iter().map(|(wanted, places)| self.at_all(&singly, wanted, places)).collect());
         };
         let attached_tsc = ticks();
-        let method =
-            if links.iter().any(|(name, _)| *name == "call") { "kprobe-session" } else { "kprobe-multi" };
-        let links = links.into_iter().filter_map(|(name, link)| Some((format!("together-{name}"), link?)));
-        self.links.extend(links);
+        self.links.extend(links.into_iter().map(|(name, link)| (format!("together-{name}"), link)));
         let states = wanted.into_iter().map(|(wanted, places)| {
             let mut state = wanted.state(method);
             state.attached_tsc = (!places.is_empty()).then_some(attached_tsc);
@@ -406,52 +392,8 @@ impl Singly {
     }
 }
 
-/// Addresses that get a probe, with their cookies.
-#[derive(Default)]
-struct Targets {
-    /// Both ends.
-    calls: Vec<(u64, u64)>,
-    /// Entries alone.
-    entries: Vec<(u64, u64)>,
-}
-
-impl Targets {
-    fn of(wanted: &[(&Wanted, Places)]) -> Self {
-        let mut targets = Self::default();
-        for (wanted, places) in wanted {
-            let list = if wanted.returns { &mut targets.calls } else { &mut targets.entries };
-            list.extend(places.iter().map(|(address, _)| (*address, names::cookie(wanted.probe))));
-        }
-        targets
-    }
-}
-
-/// One link for the wanted ends of all `targets`; none if there are none.
-fn many(
-    object: &Object,
-    program: &'static str,
-    targets: &[(u64, u64)],
-    ends: Ends,
-) -> Result<Option<OwnedFd>, ManyError> {
-    if targets.is_empty() {
-        return Ok(None);
-    }
-    let kind = if ends == Ends::Both { Kind::KprobeSession } else { Kind::KprobeMulti };
-    let program = object.load(program, kind)?;
-    let (addresses, cookies): (Vec<u64>, Vec<u64>) = targets.iter().copied().unzip();
-    Ok(Some(sys::attach_many(program.as_fd(), &addresses, &cookies, ends)?))
-}
-
-/// Why programs could not be attached where nobody asks why: there is another way, or it goes without.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-enum ManyError {
-    Program(#[from] BpfError),
-    Attach(#[from] io::Error),
-}
-
 /// What writes out, as late as can be, what the programs have taken.
-fn cost_flush(object: &Object) -> Result<OwnedFd, ManyError> {
+fn cost_flush(object: &Object) -> Result<OwnedFd, TogetherError> {
     let program = object.load("cost_flush", Kind::Kprobe)?;
     let place = Place::Symbol(c"machine_kexec");
     Ok(sys::attach_kprobe(program.as_fd(), place, End::Entry, kprobe_pmu()?, 0)?)
