@@ -33,10 +33,10 @@ pub fn of(comparison: &Comparison) -> String {
             text += &format!(" (most of it in {}, {})", label(span), change(span));
         }
     }
-    // Where times are exact, so is what one function costs, even if a timer tick more or less outweighs it.
+    // One function may tell where its phase is too noisy to, or where a timer tick more or less outweighs it.
     let regressed = |id: &str| rows(Verdict::Regression).any(|row| row.phase == id);
     let apart = |span: &&Row| span.verdict == Verdict::Regression && !regressed(&span.phase);
-    let apart = comparison.spans.iter().filter(apart).filter(|_| comparison.deterministic).take(3);
+    let apart = comparison.spans.iter().filter(apart).take(3);
     let apart: Vec<String> = apart.map(|span| format!("{} by {}", label(span), change(span))).collect();
     if !apart.is_empty() {
         text += &format!("; but longer in itself: {}", apart.join(", "));
