@@ -3,6 +3,10 @@
 
 use std::{fs, io, os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
+use rustix::{
+    fs::Mode,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener},
@@ -83,11 +87,14 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
-    // The socket is made with the rights that are left: nobody can connect before they are set.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    listener
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // The file is made with the socket's own rights (`unix_bind_bsd`, net/unix/af_unix.c, Linux 7.3): nobody can connect
+    // before they are set, and no other thread's files get them, as they would by umask.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600))?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, 128)?;
+    UnixListener::from_std(socket.into())
 }
 
 impl Server {

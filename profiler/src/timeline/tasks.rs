@@ -29,6 +29,9 @@ pub struct Tasks {
 struct Life {
     /// Who made it, and when.
     born: Option<(u32, Moment)>,
+    /// When the kernel said that it makes this its first program (`run_init_process`, init/main.c, Linux 7.3): reading
+    /// and mapping it is the program's time, as of every other.
+    announced: Option<Moment>,
     /// Programs it became: when, on which CPU, which file.
     programs: Vec<(Moment, Option<u32>, String)>,
     /// When it ended, its name then, and whether its process ended with it.
@@ -40,8 +43,13 @@ impl Tasks {
     pub fn new(sightings: &[Sighting]) -> Self {
         let mut tasks = Self::default();
         for sighting in sightings {
-            let (What::Event { event, .. }, Some(pid)) = (&sighting.what, sighting.pid) else { continue };
             let (side, at) = (sighting.side, sighting.at);
+            if let What::Log { text } = &sighting.what
+                && text.contains("as init process")
+            {
+                tasks.lives.entry((side, 1)).or_default().announced.get_or_insert(at);
+            }
+            let (What::Event { event, .. }, Some(pid)) = (&sighting.what, sighting.pid) else { continue };
             match event {
                 Event::Fork { child } => {
                     let born = Some((pid, at));
@@ -94,6 +102,7 @@ impl Tasks {
         for ((side, pid), life) in self.lives.iter().filter(|((side, _), life)| self.is_process(*side, life))
         {
             let born = life.born.filter(|(parent, _)| !KERNEL.contains(parent)).map(|(_, at)| at);
+            let born = born.or(life.announced);
             let died = life.died.as_ref().map(|(at, ..)| *at);
             let comm = life.died.as_ref().map(|(_, comm, _)| comm.clone());
             let call = |name: &str, subject: &str, enter, exit, cpu, comm| Call {
@@ -132,7 +141,7 @@ impl Tasks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::timeline::testing::event;
+    use crate::timeline::testing::{event, log};
 
     fn fork(at: u64, pid: u32, child: u32) -> Sighting {
         event(at, pid, Event::Fork { child })
@@ -149,8 +158,9 @@ mod tests {
     #[test]
     fn programs_are_listed_one_after_the_other_and_threads_are_not() {
         let tasks = Tasks::new(&[
-            fork(3, 0, 1),                // the first task, which boots the kernel
-            fork(5, 2, 40),               // a kernel thread
+            fork(3, 0, 1),  // the first task, which boots the kernel
+            fork(5, 2, 40), // a kernel thread
+            log(8, Some(1), "Run /init as init process"),
             exec(10, 1, "/init"),         // its first program
             fork(20, 1, 100),             // a process
             exec(22, 100, "/bin/mount"),  //
@@ -171,7 +181,7 @@ mod tests {
         assert_eq!(
             ran,
             [
-                process("init", 1, 10, Some(50)),
+                process("init", 1, 8, Some(50)),
                 process("mount", 100, 20, Some(30)),
                 process("init", 102, 35, Some(38)),
                 process("init", 1, 50, None),
