@@ -43,12 +43,10 @@ pub fn shares(side: Side) -> u32 {
     probes(side).count() as u32 * EPOCHS
 }
 
-/// Counts what `side` wants counted. What cannot be is an entry in the coverage, not an error.
-pub fn attach(object: &mut Object, oracle: &Oracle, btf: Option<&Btf>, side: Side) -> Hot {
+/// Counts what `side` wants counted, in a kernel whose functions the programs know (`ready`). What cannot be is an
+/// entry in the coverage, not an error.
+pub fn attach(object: &Object, oracle: &Oracle, ready: &Result<&Btf, String>, side: Side) -> Hot {
     let mut counted = Hot::default();
-    let ready = btf
-        .ok_or_else(|| "the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)".to_owned())
-        .and_then(|btf| kernel_functions(object, btf).map(|()| btf));
     for probe in probes(side) {
         let attached = ready.clone().and_then(|btf| counted.add(object, oracle, btf, probe));
         counted.states.push(ProbeState {
@@ -164,11 +162,12 @@ fn probes(side: Side) -> impl Iterator<Item = &'static Probe> {
 }
 
 /// Tells the programs where the kernel's functions are that they call.
-pub fn kernel_functions(object: &mut Object, btf: &Btf) -> Result<(), String> {
+pub fn kernel_functions<'b>(object: &mut Object, btf: Option<&'b Btf<'b>>) -> Result<&'b Btf<'b>, String> {
+    let btf = btf.ok_or("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)")?;
     let ids = kfunc::NAMES.iter().zip(btf.functions(kfunc::NAMES));
     let ids = ids.map(|(name, id)| id.ok_or_else(|| format!("the kernel has no {name} (Linux 7.0)")));
     object.set_kfuncs(ids.collect::<Result<_, _>>()?);
-    Ok(())
+    Ok(btf)
 }
 
 fn set(object: &Object, map: &'static str, index: u32, value: u64) -> Result<(), String> {

@@ -124,9 +124,10 @@ impl Probes {
         let mut probes = Self { object, oracle, links, symbols: Vec::new(), counted: Vec::new() };
         let types = types.join().unwrap_or_default();
         let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+        let kernel_functions = hot::kernel_functions(&mut probes.object, btf.as_ref());
         let all = &mut coverage.probes;
         if look.hot {
-            all.extend(probes.count(btf.as_ref(), side));
+            all.extend(probes.count(&kernel_functions, side));
             ready.take().into_iter().for_each(|ready| ready());
         }
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
@@ -144,7 +145,7 @@ impl Probes {
                 functions.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
             probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
             found.extend(probes.callbacks(&handlers, btf.as_ref()));
-            all.extend(probes.together(btf.as_ref(), found)?);
+            all.extend(probes.together(kernel_functions.is_ok(), found)?);
         }
         for state in all.iter_mut().filter(|state| state.error.is_none()) {
             state.error = missing.remove(&state.probe);
@@ -154,8 +155,8 @@ impl Probes {
     }
 
     /// Counts what is called once a page.
-    fn count(&mut self, btf: Option<&Btf>, side: Side) -> Vec<ProbeState> {
-        let hot::Hot { states, links, functions } = hot::attach(&mut self.object, &self.oracle, btf, side);
+    fn count(&mut self, ready: &Result<&Btf, String>, side: Side) -> Vec<ProbeState> {
+        let hot::Hot { states, links, functions } = hot::attach(&self.object, &self.oracle, ready, side);
         self.links.extend(links);
         self.counted = functions;
         states
@@ -268,11 +269,11 @@ impl Probes {
         state
     }
 
-    /// Attaches many with one link for both ends of all; where the kernel cannot do that, with one link for all
+    /// Attaches many with one link for both ends of all, if the kernel has what a `session` takes; where it cannot do that, with one link for all
     /// entries and one for all returns; where it cannot do that either, one by one.
     fn together(
         &mut self,
-        btf: Option<&Btf>,
+        session: bool,
         wanted: Vec<(&Wanted, Places)>,
     ) -> Result<Vec<ProbeState>, BpfError> {
         let mut targets = Targets::default();
@@ -280,7 +281,6 @@ impl Probes {
             let list = if wanted.returns { &mut targets.calls } else { &mut targets.entries };
             list.extend(places.iter().map(|(address, _)| (*address, names::cookie(wanted.probe))));
         }
-        let session = btf.is_some_and(|btf| hot::kernel_functions(&mut self.object, btf).is_ok());
         let Ok((method, links)) = targets.attach(&self.object, session) else {
             let singly = Singly::new(&self.object)?;
             return Ok(wanted.iter().map(|(wanted, places)| self.at_all(&singly, wanted, places)).collect());

@@ -26,19 +26,19 @@ impl Targets {
     /// Attaches all with one link for both ends, if the kernel has what a `session` takes; where it cannot do that, with
     /// one for all entries and one for all returns. Gives the method too.
     pub fn attach(&self, object: &Object, session: bool) -> Result<(&'static str, Links), TogetherError> {
-        let by_session = || {
-            let call = many(object, "call", &self.calls, Ends::Both)?;
-            let entry = many(object, "enter", &self.entries, Ends::One(End::Entry))?;
-            Ok(("kprobe-session", found([("call", call), ("entry", entry)])))
-        };
-        let by_ends = |_: TogetherError| {
-            let entries = [self.calls.as_slice(), &self.entries].concat();
-            let entry = many(object, "enter", &entries, Ends::One(End::Entry))?;
-            let exit = many(object, "exit", &self.calls, Ends::One(End::Return))?;
-            Ok(("kprobe-multi", found([("entry", entry), ("return", exit)])))
-        };
-        let refused = Err(io::Error::from(io::ErrorKind::Unsupported).into());
-        if session { by_session() } else { refused }.or_else(by_ends)
+        if session && let Ok(links) = self.by_session(object) {
+            return Ok(("kprobe-session", links));
+        }
+        let entries = [self.calls.as_slice(), &self.entries].concat();
+        let entry = many(object, "enter", &entries, Ends::One(End::Entry))?;
+        let exit = many(object, "exit", &self.calls, Ends::One(End::Return))?;
+        Ok(("kprobe-multi", found([("entry", entry), ("return", exit)])))
+    }
+
+    fn by_session(&self, object: &Object) -> Result<Links, TogetherError> {
+        let call = many(object, "call", &self.calls, Ends::Both)?;
+        let entry = many(object, "enter", &self.entries, Ends::One(End::Entry))?;
+        Ok(found([("call", call), ("entry", entry)]))
     }
 }
 
