@@ -18,6 +18,8 @@
 //! inputs      files, folders, patterns -> reports, runs (I/O)
 //! files       files that are whole or absent (I/O)
 //! push        reports -> a collector, each once (I/O)
+//! host        what a host is set up with: command line, units, hooks (planning is pure)
+//! privilege   what each command may still do
 //! agent       what runs on the host: all the I/O of a live update
 //! live        the stream of a live update while it happens: agent, client, what a reader knows
 //! tui         a terminal's views of it (render only)
@@ -30,9 +32,11 @@ pub mod clock;
 pub mod compare;
 pub mod evidence;
 pub mod files;
+pub mod host;
 pub mod inputs;
 pub mod kexec;
 pub mod live;
+pub mod privilege;
 pub mod push;
 pub mod recording;
 pub mod render;

@@ -4,11 +4,13 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
-use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
-use profiler::agent;
+use anyhow::{Context, Result, bail};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use profiler::{agent, privilege};
+use rustix::{fs::Mode, process::umask};
 
 mod cli;
 
@@ -21,12 +23,13 @@ mod cli;
 /// by the VMM, in either kernel:        blackout mark NAME --vm NAME
 /// on the host, to watch from outside:  blackout serve
 /// anywhere, without privileges:        blackout report FILE, blackout tui FILE
+/// by systemd, once set up:             blackout setup --apply, then systemctl kexec and blackout last
 /// is a build slower?                   blackout compare BASE... -- NEW...
 ///
 /// Exit codes: 0 ok, 1 error, 2 usage, 3 regression or budget exceeded, 4 undecided (with --fail-on
 /// inconclusive), 5 recording lossy or partial, or kernel not ready (with --strict).
 #[derive(Parser)]
-#[command(version, verbatim_doc_comment)]
+#[command(name = "blackout", version, verbatim_doc_comment)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -65,12 +68,12 @@ enum Command {
         #[arg(long)]
         trace_boot: bool,
     },
-    /// Load the incoming kernel for the armed run
+    /// Load the incoming kernel for the run that is armed, or will be
     Load {
-        /// The image (bzImage)
-        kernel: PathBuf,
+        /// The image (bzImage) [default: the system's own, /vmlinuz, with its initramfs]
+        kernel: Option<PathBuf>,
         /// Its initramfs
-        #[arg(long, value_name = "FILE")]
+        #[arg(long, value_name = "FILE", requires = "kernel")]
         initrd: Option<PathBuf>,
         /// Parameters to append to its command line
         #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
@@ -86,6 +89,11 @@ enum Command {
     },
     /// Start the loaded kernel: the blackout begins. Comes back only on failure
     Kexec {
+        #[command(flatten)]
+        state: State,
+    },
+    /// Leave the outgoing kernel's last words, before the kexec of another program
+    Seal {
         #[command(flatten)]
         state: State,
     },
@@ -118,6 +126,19 @@ enum Command {
     },
     /// Compute the report from a recording
     Report(cli::report::Args),
+    /// Compute the report of the newest recording of this host
+    Last(cli::report::LastArgs),
+    /// Remove recordings that are too many or too old
+    Prune {
+        #[command(flatten)]
+        state: State,
+        /// How many of the newest stay
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        keep: usize,
+        /// Age beyond which even those go
+        #[arg(long, value_name = "DAYS")]
+        max_age_days: Option<u32>,
+    },
     Compare(cli::compare::Args),
     Budget(cli::budget::Args),
     Trend(cli::trend::Args),
@@ -131,6 +152,10 @@ enum Command {
     Stream(cli::stream::Args),
     /// Watch a live update in the terminal: while it happens, from anywhere, or afterwards
     Tui(cli::tui::Args),
+    Setup(cli::setup::Args),
+    Man(cli::manual::ManArgs),
+    #[command(hide = true)]
+    Completions(cli::manual::CompletionsArgs),
     /// Print the JSON Schema of the report, or of another output
     Schema {
         /// Of which output
@@ -156,8 +181,12 @@ enum Schema {
     Check,
 }
 
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let matches = Args::command().get_matches();
+    let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match confine(matches.subcommand_name().unwrap_or_default()).and_then(|()| run(args)) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -165,6 +194,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Before anything else: says what this process lacks for `command`, and gives up what the command does not need.
+/// What it writes is for its user alone. (`docs/privileges.md`)
+fn confine(command: &str) -> Result<()> {
+    let Some(need) = privilege::of(command) else { return Ok(()) };
+    let missing = need.missing().context("cannot read this process's capabilities")?;
+    if !missing.is_empty() {
+        bail!("`blackout {command}` needs {}: run it as root", missing.join(", "));
+    }
+    // The command that `collect` runs is another's: it gives up its own rights after it has started it.
+    if command != "collect" {
+        need.confine().context("cannot give up capabilities")?;
+        umask(Mode::from_bits_truncate(0o077));
+    }
+    Ok(())
 }
 
 fn run(args: Args) -> Result<ExitCode> {
@@ -181,6 +226,7 @@ fn run(args: Args) -> Result<ExitCode> {
             writeln!(stdout, "{}", agent::load(&state.dir, &options)?)?;
         }
         Command::Kexec { state } => match agent::jump(&state.dir)? {},
+        Command::Seal { state } => agent::seal(&state.dir)?,
         Command::Collect { state, probes_first, hot, command } => {
             let collected = agent::collect(&state.dir, &command, agent::Look { probes_first, hot })?;
             writeln!(stdout, "{}", collected.path.display())?;
@@ -192,6 +238,16 @@ fn run(args: Args) -> Result<ExitCode> {
             agent::mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
         }
         Command::Report(args) => return cli::report::run(&args, &mut stdout),
+        Command::Last(args) => return cli::report::last(&args, &mut stdout),
+        Command::Prune { state, keep, max_age_days } => {
+            let max_age = max_age_days.map(|days| DAY * days);
+            for path in agent::prune(&state.dir, agent::Retention { keep, max_age })? {
+                writeln!(stdout, "removed {}", path.display())?;
+            }
+        }
+        Command::Setup(args) => cli::setup::run(&args, &mut stdout)?,
+        Command::Man(args) => cli::manual::man(&args, Args::command())?,
+        Command::Completions(args) => cli::manual::completions(&args, Args::command(), &mut stdout)?,
         Command::Compare(args) => return cli::compare::run(&args, &mut stdout),
         Command::Budget(args) => return cli::budget::run(&args, &mut stdout),
         Command::Trend(args) => cli::trend::run(&args, &mut stdout)?,

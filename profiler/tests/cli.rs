@@ -140,3 +140,55 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+/// `blackout` where any user may run it, with a recording that any user may read.
+fn for_anyone() -> (tempfile::TempDir, impl Fn(&[&str]) -> Output) {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+    const NOBODY: u32 = 65534;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("blackout");
+    fs::copy(env!("CARGO_BIN_EXE_blackout"), &program).unwrap();
+    write_poor_recording(&dir.path().join("0000000000000000.blackout"));
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let root = rustix::process::geteuid().is_root();
+    let path = dir.path().to_owned();
+    (dir, move |arguments| {
+        let mut command = Command::new(&program);
+        command.current_dir(&path).args(arguments);
+        if root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command.output().unwrap()
+    })
+}
+
+#[test]
+fn reading_takes_no_privileges_and_recording_says_which_it_takes() {
+    let (_dir, run) = for_anyone();
+    let file = "0000000000000000.blackout";
+    for arguments in
+        [&["report", file] as &[&str], &["last", "--state", "."], &["dump", file], &["budget", "--help"]]
+    {
+        let output = run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for (command, needed) in [("arm", "CAP_BPF"), ("collect", "CAP_PERFMON"), ("kexec", "CAP_SYS_BOOT")] {
+        let output = run(&[command]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        assert!(said.contains(needed) && said.contains("run it as root"), "{command}: {said}");
+    }
+}
+
+#[test]
+fn what_is_written_is_for_its_user_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    write_poor_recording(&dir.path().join("poor"));
+    assert_eq!(run(dir.path(), &["report", "poor", "--output", "report.txt"]).0, Some(0));
+    let mode = dir.path().join("report.txt").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}

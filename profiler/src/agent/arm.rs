@@ -27,11 +27,12 @@ const ANCHORS: u32 = 32;
 /// Readings of `CLOCK_MONOTONIC` in one burst: likewise.
 const MONOTONIC_READINGS: u32 = 4;
 
-/// Arms probes and flight recorder, and begins the recording in `state`. Gives the run. With `hot`, functions that are
-/// called once a page are counted.
+/// Arms probes and flight recorder, and begins the recording in `state_dir`: that of the image which is loaded, or
+/// of a new run, which an image is then to be loaded for. Gives the run. With `hot`, functions that are called once a
+/// page are counted.
 pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
     disarm()?;
-    let run = identity::new_run()?;
+    let run = state::next(state_dir)?;
     let recorder = Instance::flight_recorder()?;
     if let Some(recorder) = &recorder {
         recorder.clear()?;
@@ -69,9 +70,10 @@ pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
     let mut frames: Vec<Frame> = bodies.into_iter().map(|body| Frame::bare(Side::Outgoing, body)).collect();
     // In the file only: the flight recorder has no room for it.
     frames.extend(identity::config(Side::Outgoing));
-    let mut file = Recorder::create(&state::path(state_dir, &run.id))?;
+    let mut file = Recorder::create_anew(&state::path(state_dir, &run.id))?;
     file.write(&frames)?;
     file.sync()?;
+    state::set_current(&run.id)?;
     Ok(run)
 }
 

@@ -29,11 +29,16 @@ use crate::{
         event::Event,
         trace::{self, CpuPages, TraceKind},
     },
+    privilege,
     recording::{
         Frame, Side,
         frame::{Body, CommandResult, Coverage, TraceBuffer},
+        reader,
     },
 };
+
+/// Where `collect` in an initramfs leaves its half: `/run` goes on into the system.
+const INITRAMFS_STATE: &str = "/run/blackout/initramfs";
 
 /// What became of a collection.
 #[derive(Debug)]
@@ -48,10 +53,16 @@ pub struct Collected {
 /// incoming half of the recording into `state_dir`.
 pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collected, AgentError> {
     let run_id = identity::run_on_cmdline().ok_or(AgentError::NoRunId)?;
+    let path = state::path(state_dir, &run_id);
+    let early = state::path(Path::new(INITRAMFS_STATE), &run_id);
+    if early != path && early.exists() {
+        return adopt(&early, path);
+    }
     // Attach beside the restore, not before it: looking must not lengthen what is looked at. But for the two probes
     // of vCPUs: a guest that runs before them has no window, and on a busy host they lose that race.
     let (loading, loaded) = mpsc::channel::<()>();
     let loader = std::thread::spawn(move || {
+        confine()?;
         // Nobody listens only if nobody waits.
         let ready = || {
             let _ = loading.send(());
@@ -87,14 +98,36 @@ pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collecte
     frames.push(Frame::bare(Side::Incoming, Body::Missed { misses }));
     frames.extend(counted.map(|counted| Frame::bare(Side::Incoming, Body::Counted(counted))));
 
-    let path = state::path(state_dir, &run_id);
-    let existing = path.exists();
-    let mut file = if existing { Recorder::append(&path)? } else { Recorder::create(&path)? };
     frames.insert(0, Frame::bare(Side::Incoming, Body::Run(identity::run(run_id))));
     frames.push(Frame::bare(Side::Incoming, Body::End));
-    file.write(&frames)?;
-    file.sync()?;
+    append(&path, &frames)?;
     Ok(Collected { path, exit_code })
+}
+
+/// Adds the incoming half to a recording, which is new if the outgoing kernel left none.
+fn append(path: &Path, frames: &[Frame]) -> Result<(), AgentError> {
+    let existing = path.exists();
+    let mut file = if existing { Recorder::append(path)? } else { Recorder::create(path)? };
+    file.write(frames)?;
+    file.sync()
+}
+
+/// The initramfs has collected already, where it had no disk to write to: its half is put in its place.
+fn adopt(early: &Path, path: PathBuf) -> Result<Collected, AgentError> {
+    let bytes = fs::read(early).map_err(AgentError::file("read", early))?;
+    let read = reader::read(&bytes);
+    let recording = read.map_err(|source| AgentError::Read { path: early.into(), source })?;
+    append(&path, &recording.frames)?;
+    fs::remove_file(early).map_err(AgentError::file("remove", early))?;
+    Ok(Collected { path, exit_code: 0 })
+}
+
+/// Gives up, for this thread, what collecting does not need. Not for the command that restores, which is another's.
+fn confine() -> Result<(), AgentError> {
+    match privilege::of("collect") {
+        Some(need) => need.confine().map_err(AgentError::syscall("capset")),
+        None => Ok(()),
+    }
 }
 
 /// Runs the command to its end, or waits for SIGINT or SIGTERM.
@@ -107,6 +140,7 @@ fn observe(argv: &[String]) -> Result<Option<CommandResult>, AgentError> {
         let Some((program, rest)) = argv.split_first() else {
             use tokio::signal::unix::{SignalKind, signal};
             let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::syscall("sigaction"))?;
+            confine()?;
             tokio::select! {
                 _ = tokio::signal::ctrl_c() => {}
                 _ = terminate.recv() => {}
@@ -115,7 +149,9 @@ fn observe(argv: &[String]) -> Result<Option<CommandResult>, AgentError> {
         };
         let started_tsc = ticks();
         let failed = |source| AgentError::Command { program: program.clone(), source };
-        let status = Command::new(program).args(rest).status().await.map_err(failed)?;
+        let mut child = Command::new(program).args(rest).spawn().map_err(failed)?;
+        confine()?;
+        let status = child.wait().await.map_err(failed)?;
         let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         Ok(Some(CommandResult { argv: argv.to_vec(), exit_code, started_tsc, ended_tsc: ticks() }))
     })

@@ -28,6 +28,8 @@ pub enum AgentError {
         .0.display()
     )]
     NotArmed(PathBuf),
+    #[error("there is no /vmlinuz and no /boot/vmlinuz: name the kernel to load")]
+    NoKernel,
     #[error("the command line has no blackout.run=ID: this kernel was not started by `blackout load`")]
     NoRunId,
     #[error("cannot stamp image {}", path.display())]

@@ -40,8 +40,12 @@ pub fn run(id: String) -> Run {
 pub fn run_on_cmdline() -> Option<String> {
     let cmdline = fs::read_to_string("/proc/cmdline").ok()?;
     let id = cmdline.split_ascii_whitespace().rev().find_map(|word| word.strip_prefix("blackout.run="))?;
-    let valid = id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit());
-    valid.then(|| id.to_owned())
+    is_run_id(id).then(|| id.to_owned())
+}
+
+/// Whether this is a run's id, which is also the name of a file.
+pub fn is_run_id(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// This kernel and machine, with what the kernel log says of itself. What cannot be read is left

@@ -22,18 +22,7 @@ pub fn jump(state_dir: &Path) -> Result<std::convert::Infallible, AgentError> {
     let (_, path) = state::armed(state_dir)?;
     let recorder = Instance::flight_recorder()?;
     let mut file = Recorder::append(&path)?;
-    let missed = Body::Missed { misses: probes::missed() };
-    let last = [Body::Anchors(anchors::take()), missed.clone()];
-    file.write(&last.map(|body| Frame::bare(Side::Outgoing, body)))?;
-    file.sync()?;
-    if let Some(recorder) = &recorder {
-        let mut marker = recorder.marker()?;
-        // The file may be lost in the kexec: what is lost besides must be known all the same.
-        for chunk in carrier::chunks(&[missed])? {
-            marker.write(&chunk)?;
-        }
-        arm::burst(&mut marker, 1)?;
-    }
+    last_words(recorder.as_ref(), Some(&mut file))?;
 
     let errno = kexec_reboot();
     let tsc = ticks();
@@ -49,6 +38,36 @@ pub fn jump(state_dir: &Path) -> Result<std::convert::Infallible, AgentError> {
     file.write(&frames)?;
     file.sync()?;
     Err(AgentError::Syscall { call: "reboot(LINUX_REBOOT_CMD_KEXEC)", source })
+}
+
+/// The last words of an armed kernel that another program will leave by `reboot(2)`, as systemd-shutdown does: clocks
+/// and counters that only the end can tell. Nothing to say is fine. The disk is read-only by then, or gone, so that the
+/// flight recorder alone may hear them.
+///
+/// # Errors
+/// When the flight recorder cannot be written.
+pub fn seal(state_dir: &Path) -> Result<(), AgentError> {
+    let Ok((_, path)) = state::armed(state_dir) else { return Ok(()) };
+    let mut file = Recorder::append(&path).ok();
+    last_words(Instance::flight_recorder()?.as_ref(), file.as_mut())
+}
+
+fn last_words(recorder: Option<&Instance>, file: Option<&mut Recorder>) -> Result<(), AgentError> {
+    let missed = Body::Missed { misses: probes::missed() };
+    if let Some(file) = file {
+        let last = [Body::Anchors(anchors::take()), missed.clone()];
+        file.write(&last.map(|body| Frame::bare(Side::Outgoing, body)))?;
+        file.sync()?;
+    }
+    if let Some(recorder) = recorder {
+        let mut marker = recorder.marker()?;
+        // The file may be lost in the kexec: what is lost besides must be known all the same.
+        for chunk in carrier::chunks(&[missed])? {
+            marker.write(&chunk)?;
+        }
+        arm::burst(&mut marker, 1)?;
+    }
+    Ok(())
 }
 
 /// `reboot(LINUX_REBOOT_CMD_KEXEC)`; the errno with which it came back.

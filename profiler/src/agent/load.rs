@@ -24,8 +24,8 @@ use crate::{
 /// What to load.
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
-    /// The bzImage.
-    pub kernel: PathBuf,
+    /// The bzImage; if `None`, the system's own and its initramfs.
+    pub kernel: Option<PathBuf>,
     /// Its initramfs.
     pub initrd: Option<PathBuf>,
     /// Appended to the command line.
@@ -125,14 +125,32 @@ fn boot_kprobes(probe: &Probe, symbols: &[String], btf: Option<&Btf>) -> Vec<Str
     symbols.iter().flat_map(both).collect()
 }
 
-/// Loads a kernel for the armed run; gives the command line it will have.
+/// Loads a kernel for the armed run, or else for the one that will be armed next; gives the command line it will
+/// have.
 pub fn load(state_dir: &Path, options: &LoadOptions) -> Result<String, AgentError> {
-    let (run, _) = state::armed(state_dir)?;
+    let run = match state::armed(state_dir) {
+        Ok((run, _)) => run,
+        Err(AgentError::NotArmed(_)) => identity::new_run()?,
+        Err(error) => return Err(error),
+    };
     let cmdline = cmdline(&run.id, &options.append, options.trace_boot)?;
-    let kernel = if options.stamp { stamped(&options.kernel)? } else { open(&options.kernel)? };
-    let initrd = options.initrd.as_deref().map(open).transpose()?;
+    let (image, initrd) = match &options.kernel {
+        Some(kernel) => (kernel.clone(), options.initrd.clone()),
+        None => installed(Path::new("/")).ok_or(AgentError::NoKernel)?,
+    };
+    let kernel = if options.stamp { stamped(&image)? } else { open(&image)? };
+    let initrd = initrd.as_deref().map(open).transpose()?;
     kexec_file_load(&kernel, initrd.as_ref(), &cmdline)?;
+    state::set_current(&run.id)?;
     Ok(cmdline)
+}
+
+/// The kernel that the system would boot next and its initramfs, by the links that Debian keeps for it
+/// (linux-update-symlinks(1)).
+fn installed(root: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
+    let dirs = ["", "boot"].map(|dir| root.join(dir));
+    let dir = dirs.into_iter().find(|dir| dir.join("vmlinuz").exists())?;
+    Some((dir.join("vmlinuz"), Some(dir.join("initrd.img")).filter(|initrd| initrd.exists())))
 }
 
 fn open(path: &Path) -> Result<File, AgentError> {
@@ -168,4 +186,22 @@ fn kexec_file_load(kernel: &File, initrd: Option<&File>, cmdline: &str) -> Resul
         libc::syscall(libc::SYS_kexec_file_load, kernel.as_raw_fd(), initrd_fd, length, text.as_ptr(), flags)
     };
     if result == 0 { Ok(()) } else { Err(AgentError::syscall("kexec_file_load")(io::Error::last_os_error())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_systems_own_kernel_comes_with_its_initramfs() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        assert_eq!(installed(root.path()), None);
+        fs::create_dir(path("boot")).unwrap();
+        fs::write(path("boot/vmlinuz"), "").unwrap();
+        fs::write(path("initrd.img"), "of another").unwrap();
+        assert_eq!(installed(root.path()), Some((path("boot/vmlinuz"), None)));
+        fs::write(path("vmlinuz"), "").unwrap();
+        assert_eq!(installed(root.path()), Some((path("vmlinuz"), Some(path("initrd.img")))));
+    }
 }

@@ -1,12 +1,13 @@
-//! The state folder: one recording a live update, named by its run.
+//! The state folder: one recording a live update, named by its run. And which run this kernel is about to begin.
 
 use std::{
-    fs,
+    fs, io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use super::AgentError;
+use super::{AgentError, identity};
 use crate::recording::{
     Frame,
     frame::{Body, Run},
@@ -19,31 +20,84 @@ pub fn path(state: &Path, run_id: &str) -> PathBuf {
     state.join(format!("{run_id}.blackout"))
 }
 
-/// The newest recording of the folder.
-pub fn newest(state: &Path) -> Result<Option<PathBuf>, AgentError> {
+/// All recordings of the folder, each with the time of its last change.
+pub fn recordings(state: &Path) -> Result<Vec<(SystemTime, PathBuf)>, AgentError> {
     let entries = fs::read_dir(state).map_err(AgentError::file("list", state))?;
     let recordings = entries.filter_map(|entry| {
         let path = entry.ok()?.path();
         let modified = path.metadata().and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
         (path.extension()? == "blackout").then_some((modified, path))
     });
-    Ok(recordings.max().map(|(_, path)| path))
+    Ok(recordings.collect())
 }
 
-/// The armed run: the newest recording, if only its outgoing half was begun.
+/// The newest recording of the folder.
+pub fn newest(state: &Path) -> Result<Option<PathBuf>, AgentError> {
+    Ok(recordings(state)?.into_iter().max().map(|(_, path)| path))
+}
+
+/// Where this kernel keeps the id of the run it is armed or has an image for. It must not outlive the kernel: a
+/// recording that was begun says nothing of whether the probes are still in.
+const CURRENT: &str = "/run/blackout/run";
+
+/// The run of this kernel, armed or only loaded for.
+pub fn current() -> Option<String> {
+    let text = fs::read_to_string(CURRENT).ok()?;
+    identity::is_run_id(text.trim()).then(|| text.trim().to_owned())
+}
+
+/// From now on, `run_id` is the run of this kernel.
+pub fn set_current(run_id: &str) -> Result<(), AgentError> {
+    let path = Path::new(CURRENT);
+    if let Some(dir) = path.parent() {
+        fs::create_dir_all(dir).map_err(AgentError::file("create", dir))?;
+    }
+    fs::write(path, format!("{run_id}\n")).map_err(AgentError::file("write", path))
+}
+
+/// Whether an image waits to be started: its command line names the run.
+pub fn image_is_loaded() -> bool {
+    fs::read_to_string("/sys/kernel/kexec_loaded").is_ok_and(|text| text.trim() == "1")
+}
+
+/// The run that arming begins: that of the image that is loaded already, if it has not been used up by a kexec that
+/// failed, else a new one.
+pub fn next(state: &Path) -> Result<Run, AgentError> {
+    match current().filter(|_| image_is_loaded()) {
+        Some(id) if !begun(state, &id)?.is_some_and(|(_, ended)| ended) => Ok(identity::run(id)),
+        _ => identity::new_run(),
+    }
+}
+
+/// The armed run: this kernel's, if its recording was begun and has not ended.
 pub fn armed(state: &Path) -> Result<(Run, PathBuf), AgentError> {
-    let path = newest(state)?.ok_or_else(|| AgentError::NotArmed(state.into()))?;
-    let bytes = fs::read(&path).map_err(AgentError::file("read", &path))?;
-    let recording = reader::read(&bytes).map_err(|source| AgentError::Read { path: path.clone(), source })?;
+    let none = || AgentError::NotArmed(state.into());
+    let id = current().ok_or_else(none)?;
+    match begun(state, &id)? {
+        Some((run, false)) => Ok((run, path(state, &id))),
+        _ => Err(none()),
+    }
+}
+
+/// What the recording of a run says of itself: who it is, and whether it has ended. `None` if there is none.
+fn begun(state: &Path, run_id: &str) -> Result<Option<(Run, bool)>, AgentError> {
+    let path = path(state, run_id);
+    let bytes = match fs::read(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(AgentError::file("read", &path))?,
+    };
+    let recording = reader::read(&bytes).map_err(|source| AgentError::Read { path, source })?;
     let run = recording.frames.iter().find_map(|frame| match &frame.body {
         Body::Run(run) => Some(run.clone()),
         _ => None,
     });
     let ended = recording.frames.iter().any(|frame| frame.body == Body::End);
-    match run {
-        Some(run) if !ended => Ok((run, path)),
-        _ => Err(AgentError::NotArmed(state.into())),
-    }
+    Ok(run.map(|run| (run, ended)))
+}
+
+/// Makes a folder for its owner alone, if there is none.
+fn private_dir(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// A recording that is being written; every error names the file.
@@ -53,10 +107,20 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// A new file; one of the same run that was begun before is begun anew.
+    pub fn create_anew(path: &Path) -> Result<Self, AgentError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(AgentError::file("remove", path)(error))
+            }
+            _ => Self::create(path),
+        }
+    }
+
     /// A new file.
     pub fn create(path: &Path) -> Result<Self, AgentError> {
         if let Some(dir) = path.parent() {
-            fs::create_dir_all(dir).map_err(AgentError::file("create", dir))?;
+            private_dir(dir).map_err(AgentError::file("create", dir))?;
         }
         Self::wrap(path, Writer::create(path))
     }

@@ -1,15 +1,16 @@
-//! `blackout report`.
+//! `blackout report`, and `blackout last`.
 
 use std::{
     fs,
     io::{self, IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use profiler::{
+    agent,
     recording::reader,
     render::{self, Format},
     report::{self, Choice, Outcome, WindowChoice},
@@ -23,6 +24,25 @@ const LOSSY: u8 = 5;
 pub struct Args {
     /// The recording
     file: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// Arguments of `blackout last`.
+#[derive(clap::Args)]
+pub struct LastArgs {
+    #[command(flatten)]
+    state: crate::State,
+    /// Print the recording's path instead
+    #[arg(long)]
+    path: bool,
+    #[command(flatten)]
+    options: Options,
+}
+
+/// What to report, and how.
+#[derive(clap::Args)]
+struct Options {
     /// How to render it
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -60,7 +80,7 @@ fn mark(text: &str) -> Result<String, String> {
     name.map(str::to_owned).ok_or_else(|| "write mark:NAME, with the name of a `blackout mark`".to_owned())
 }
 
-impl Args {
+impl Options {
     fn choice(&self) -> Choice {
         let window = match self.window {
             None => WindowChoice::Auto,
@@ -72,22 +92,40 @@ impl Args {
     }
 }
 
-/// Computes and renders the report; it is written before any exit code is decided.
+/// The report of a recording.
 pub fn run(args: &Args, stdout: &mut impl Write) -> Result<ExitCode> {
-    let name = args.file.display();
-    let bytes = fs::read(&args.file).with_context(|| format!("cannot read {name}"))?;
+    report(&args.file, &args.options, stdout)
+}
+
+/// The report of the newest recording.
+pub fn last(args: &LastArgs, stdout: &mut impl Write) -> Result<ExitCode> {
+    let dir = &args.state.dir;
+    let newest = agent::newest(dir)?;
+    let newest = newest
+        .with_context(|| format!("no live update was recorded yet: {} holds no recording", dir.display()))?;
+    if args.path {
+        writeln!(stdout, "{}", newest.display())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    report(&newest, &args.options, stdout)
+}
+
+/// Computes and renders a report; it is written before any exit code is decided.
+fn report(file: &Path, options: &Options, stdout: &mut impl Write) -> Result<ExitCode> {
+    let name = file.display();
+    let bytes = fs::read(file).with_context(|| format!("cannot read {name}"))?;
     let recording = reader::read(&bytes).with_context(|| format!("{name}"))?;
-    let report = report::build_for(&recording, &args.choice()).with_context(|| format!("{name}"))?;
-    let rendered = render::render(&report, args.format).with_context(|| format!("{name}"))?;
-    match &args.output {
+    let report = report::build_for(&recording, &options.choice()).with_context(|| format!("{name}"))?;
+    let rendered = render::render(&report, options.format).with_context(|| format!("{name}"))?;
+    match &options.output {
         Some(path) => {
             fs::write(path, rendered).with_context(|| format!("cannot write {}", path.display()))?
         }
-        None if args.format.is_binary() && io::stdout().is_terminal() => {
+        None if options.format.is_binary() && io::stdout().is_terminal() => {
             bail!("this format is binary: name a file with --output, or redirect standard output")
         }
         None => stdout.write_all(&rendered)?,
     }
     let poor = report.loss.total() > 0 || report.outcome != Outcome::Complete;
-    Ok(if args.strict && poor { ExitCode::from(LOSSY) } else { ExitCode::SUCCESS })
+    Ok(if options.strict && poor { ExitCode::from(LOSSY) } else { ExitCode::SUCCESS })
 }
