@@ -9,7 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What they are built for.
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Static builds for the guest; they run on the host as well.
 #[derive(Debug, Clone)]

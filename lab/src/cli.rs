@@ -10,7 +10,7 @@ use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::reports::{self, Reported};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
-use crate::{accel, accuracy, bench, bisect, initramfs, overhead, packages, selftest};
+use crate::{accel, accuracy, bench, bisect, host, initramfs, overhead, packages, selftest};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::io::Write;
@@ -76,6 +76,7 @@ enum Subcommand {
     Overhead(Box<overhead::Options>),
     Bench(Box<bench::Options>),
     BisectStep(Box<bisect::Options>),
+    Host(Box<host::Options>),
 }
 
 /// What a live update is like, whatever kernels it is between.
@@ -193,6 +194,7 @@ pub fn main() -> ExitCode {
         Some(Subcommand::Accuracy(options)) => accuracy::main(options),
         Some(Subcommand::Overhead(options)) => overhead::main(options),
         Some(Subcommand::Bench(options)) => bench::main(options),
+        Some(Subcommand::Host(options)) => host::main(options),
         Some(Subcommand::BisectStep(options)) => Ok(bisect::main(options)),
     };
     match ended {

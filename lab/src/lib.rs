@@ -16,6 +16,7 @@
 //! overhead                  what looking costs, beside others who look
 //! document                  where the figures of both are kept
 //! bench                     a series of them, for two builds
+//! host                      a Debian host with systemd, live-updated as the documentation says
 //! bisect                    one judged by a budget, for git bisect
 //! cache exec fingerprint progress   used by all
 //! vmm                       a virtual machine inside it, whose guest says how long it was gone
@@ -36,6 +37,7 @@ pub mod document;
 pub mod exec;
 pub mod fingerprint;
 pub mod guest;
+pub mod host;
 pub mod initramfs;
 pub mod kernel;
 pub mod kernel_build;

@@ -58,6 +58,11 @@ pub const BPFTRACE: &[Need] = &[file(&[BPFTRACE_PATH], "bpftrace")];
 pub const BPFTRACE_PATH: &str = "/usr/bin/bpftrace";
 /// For running the virtual machine.
 pub const QEMU: &[Need] = &[program("qemu-system-x86_64", "qemu-system-x86")];
+/// For making a package.
+pub const PACKAGE: &[Need] = &[program("dpkg-deb", "dpkg"), program("xz", "xz-utils")];
+/// For making a Debian root and a disk of it.
+pub const ROOT: &[Need] =
+    &[program("mmdebstrap", "mmdebstrap"), program("mke2fs", "e2fsprogs"), program("debugfs", "e2fsprogs")];
 /// For the HTML report in a browser, if none of [`BROWSERS`] is there.
 pub const BROWSER: &[Need] = &[
     program("chromium-headless-shell", "chromium-headless-shell"),

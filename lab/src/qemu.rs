@@ -80,6 +80,8 @@ pub struct Machine {
     pub live: Option<PathBuf>,
     /// Time is a function of the instructions executed; emulation only.
     pub deterministic: bool,
+    /// Images of its disks. A machine with disks may be booted again; without, that is its end.
+    pub disks: Vec<PathBuf>,
 }
 
 impl Machine {
@@ -96,7 +98,10 @@ impl Machine {
             Accel::Kvm => "host,+invtsc",
         };
         let mut arguments: Vec<OsString> =
-            ["-no-user-config", "-nodefaults", "-no-reboot", "-display", "none"].map(Into::into).into();
+            ["-no-user-config", "-nodefaults", "-display", "none"].map(Into::into).into();
+        if self.disks.is_empty() {
+            arguments.push("-no-reboot".into());
+        }
         let mut option = |name: &str, value: &OsStr| arguments.extend([name.into(), value.into()]);
         // Interrupts can be remapped only if QEMU itself has the IO-APIC.
         let (chipset, iommu) = match self.iommu {
@@ -125,6 +130,11 @@ impl Machine {
             option("-initrd", initrd.as_os_str());
         }
         option("-append", self.cmdline.as_ref());
+        for disk in &self.disks {
+            let mut value = OsString::from("if=virtio,format=raw,file=");
+            value.push(disk.to_string_lossy().replace(',', ",,"));
+            option("-drive", &value);
+        }
         if let Some(share) = &self.share {
             let mut value = OsString::from("local,mount_tag=lab,security_model=none,id=lab,path=");
             // A comma ends a value unless it is doubled.
@@ -229,6 +239,7 @@ mod tests {
             mailbox: None,
             live: Some("/l,1".into()),
             deterministic: false,
+            disks: vec!["/d,1".into()],
         };
         let arguments: Vec<String> =
             machine.arguments().into_iter().map(|argument| argument.into_string().unwrap()).collect();
@@ -243,6 +254,7 @@ mod tests {
         assert_eq!(value("-serial"), "file:/s,1");
         assert_eq!(value("-chardev"), "socket,id=live,server=on,wait=on,path=/l,,1");
         assert!(value("-virtfs").ends_with("path=/x,,y"));
+        assert!(value("-drive").ends_with("file=/d,,1"));
         assert!(!arguments.iter().any(|argument| argument.contains("kvm")));
         let at = |device: &str| arguments.iter().position(|argument| argument.starts_with(device)).unwrap();
         assert!(at("intel-iommu") < at("edu"));

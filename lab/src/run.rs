@@ -125,6 +125,7 @@ impl Lab {
             mailbox: deterministic.then(|| share.join(MAILBOX)),
             live: self.live.clone(),
             deterministic,
+            disks: Vec::new(),
         };
         if let Some(socket) = &self.live {
             eprintln!("lab: waiting for a reader: blackout tui --connect unix:{}", socket.display());

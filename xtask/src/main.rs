@@ -6,6 +6,7 @@ mod digest;
 mod ebpf;
 mod exports;
 mod fleet;
+mod package;
 mod page;
 mod resample;
 mod schema;
@@ -49,6 +50,14 @@ enum Task {
     },
     /// Make a fleet up, as Parquet and textfiles in target/fleet, or let a fleet's stores work on one
     Fleet(fleet::Options),
+    /// Build the Debian package and print its path
+    Package {
+        /// Then install, upgrade, remove and purge it in a clean Debian root (as root)
+        #[arg(long)]
+        check: bool,
+    },
+    /// Build the release: archive, package, SBOM and checksums
+    Release,
     /// Drive the HTML report in a headless Chromium
     Page,
     /// Have exports read by the programs they are written for: Perfetto, DevTools, flamegraph.pl and others
@@ -74,6 +83,9 @@ fn main() -> ExitCode {
         Task::Dashboards { check: false } => dashboards::write(),
         Task::Dashboards { check: true } => dashboards::check(),
         Task::Fleet(options) => fleet::run_with(&options),
+        Task::Package { check: false } => package::write(),
+        Task::Package { check: true } => package::check(),
+        Task::Release => package::release(),
         Task::Page => page::check(),
         Task::Exports => exports::check(),
         Task::Resample(draw) => resample::run(&draw),

@@ -4,6 +4,7 @@
 //! What goes wrong with one guest is kept as that guest's fate; the others go on.
 
 use super::console::say;
+use super::host::SPARED_NAME;
 use super::luo::{Orchestrator, Session};
 use crate::plan::{Fault, Guest, Plan};
 use crate::result::GuestResult;
@@ -15,6 +16,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -222,7 +224,8 @@ impl Vmm {
         let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
         // Handed down by its number; we drop ours, so that the session ends with the VMM, as it does on a host.
         fcntl_setfd(session.as_fd(), FdFlags::empty())?;
-        let process = Command::new("/init")
+        let process = Command::new("/proc/self/exe")
+            .arg0(SPARED_NAME)
             .args([COMMAND, side.word(), &index.to_string(), &session.as_fd().as_raw_fd().to_string()])
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .spawn()

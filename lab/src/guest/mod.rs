@@ -14,6 +14,7 @@
 //! exchange   how files reach the host: shared folder, or mailbox
 //! mailbox    memory that the host sees
 //! observer   who looks instead of blackout, for comparison; the workload's own clock
+//! host       the guests as services of a host with systemd
 //! live       `blackout serve` beside it, and its stream out of the machine
 //! busy       a planted fault: somebody else holds the kexec lock
 //! ```
@@ -21,6 +22,7 @@ mod busy;
 mod console;
 mod exchange;
 mod fleet;
+pub(crate) mod host;
 mod init;
 pub(crate) mod live;
 pub(crate) mod luo;
@@ -41,7 +43,8 @@ const RESTORE_COMMAND: &str = "workload-incoming";
 /// Whether this process is the guest's: init, or the workload init started. A binary that is also
 /// something else calls [`main`] if so, before it parses any argument.
 pub fn takes_over() -> bool {
-    rustix::process::getpid().is_init() || is_command(RESTORE_COMMAND) || is_command(vmm::COMMAND)
+    rustix::process::getpid().is_init()
+        || [RESTORE_COMMAND, vmm::COMMAND, host::COMMAND].into_iter().any(is_command)
 }
 
 /// Runs the guest side; does not return. As process 1 it ends in power-off, never in an exit.
@@ -51,6 +54,9 @@ pub fn main() -> ! {
     }
     if is_command(vmm::COMMAND) {
         std::process::exit(vmm::main());
+    }
+    if is_command(host::COMMAND) {
+        std::process::exit(host::main());
     }
     init::main()
 }

@@ -13,6 +13,7 @@ mod device;
 mod faults;
 mod full;
 mod guest;
+mod host;
 mod hot;
 mod live;
 mod names;

@@ -1,0 +1,320 @@
+//! The whole course, and what must be true after it.
+
+use super::disk::{self, Put};
+use super::machine::{End, Metal};
+use super::root::{self, Base};
+use crate::accel;
+use crate::cache::Cache;
+use crate::exec;
+use crate::guest::pattern::mix;
+use crate::kernel::Kernel;
+use crate::plan::{Guest, Luo, Plan, Workload};
+use crate::progress::Progress;
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Units and scripts that make the host one of the lab's: what is in it, and where it goes.
+const FILES: [(&str, &str); 5] = [
+    (include_str!("guests.service"), "/etc/systemd/system/lab-guests.service"),
+    (include_str!("restore.service"), "/etc/systemd/system/lab-restore.service"),
+    (include_str!("administrator.service"), "/etc/systemd/system/lab-administrator.service"),
+    (include_str!("administrator.sh"), "/usr/local/sbin/administrator"),
+    (PAUSE_HOOK, "/usr/lib/systemd/system-shutdown/lab"),
+];
+/// What a VMM's own hook does.
+const PAUSE_HOOK: &str =
+    "#!/bin/sh\n[ \"$1\" != kexec ] || exec /usr/local/bin/blackout-lab host-guests pause\n";
+/// Units that are enabled, by the target that wants them.
+const ENABLED: [(&str, &str); 2] =
+    [("sysinit.target", "lab-restore.service"), ("multi-user.target", "lab-administrator.service")];
+/// Where the administrator's notes and the profiler's recordings are.
+const NOTES: &str = "/var/lib/lab";
+const RECORDINGS: &str = "/var/lib/blackout";
+/// From so many live updates on, the administrator keeps only so many recordings (administrator.sh), and growth would
+/// show. The one that is loaded for is not begun yet.
+const CHAIN: u32 = 5;
+const KEPT: u64 = 4;
+const GUEST_MEMORY_BYTES: u64 = 32 << 20;
+
+/// What a host is made of, and where its traces go.
+pub struct Host {
+    /// The clean root.
+    pub base: Base,
+    /// The kernel of both sides.
+    pub kernel: Kernel,
+    /// The lab's program.
+    pub lab: PathBuf,
+    /// The package.
+    pub deb: PathBuf,
+    /// Memory of the machine, bytes.
+    pub memory_bytes: u64,
+    /// A silence longer than this is a hang.
+    pub timeout: Duration,
+    /// For disks.
+    pub scratch: PathBuf,
+    /// For what is left.
+    pub out: PathBuf,
+}
+
+impl Host {
+    /// Installs and sets up, reboots once, and makes `updates` live updates, as documented.
+    ///
+    /// # Errors
+    /// When anything of it does not go as documented.
+    pub fn measure(&self, updates: u32) -> Result<()> {
+        let disk = self.scratch.join("host.img");
+        self.make(&disk)?;
+        let mut progress = Progress::start(format!("a Debian host, {updates} live update(s)"));
+        let ended = self.metal(&disk, &format!("measure {updates}"), "serial")?.live(None);
+        disk::take(&disk, NOTES, &self.out)?;
+        disk::take(&disk, RECORDINGS, &self.out)?;
+        let notes = self.out.join("lab");
+        progress.note(&format!("what is left is in {}", self.out.display()));
+        ensure!(ended? == End::Off(0), "the administrator gave up: {}", said(&notes));
+        progress.done();
+        check(&notes, updates)?;
+        let note = |name: &str| fs::read_to_string(notes.join(name)).unwrap_or_default();
+        print!("{}\n{}", note("last.txt"), overall(&note("security.txt")));
+        if updates >= CHAIN {
+            weigh(&note("weights.txt"))?;
+        }
+        if updates > 1 {
+            print!(
+                "\nlive update, MemAvailable KiB, pinned, recordings, KiB of them\n{}",
+                note("weights.txt")
+            );
+        }
+        Ok(())
+    }
+
+    /// Pulls the cable at `cuts` moments of a live update, and looks at what is there when the host is on again.
+    ///
+    /// # Errors
+    /// When a host does not come up again, or a recording says more than happened.
+    pub fn pull_the_cable(&self, cuts: u32, seed: u64) -> Result<()> {
+        let before = self.scratch.join("before.img");
+        self.make(&before)?;
+        let ended = self.metal(&before, "measure 0", "before")?.live(None)?;
+        ensure!(ended == End::Off(0), "the host could not be set up");
+        let disk = self.scratch.join("cut.img");
+        copy(&before, &disk)?;
+        let started = Instant::now();
+        ensure!(self.metal(&disk, "measure 1", "whole")?.live(None)? == End::Off(0), "no live update");
+        let whole_ms = u64::try_from(started.elapsed().as_millis())?.max(1);
+        let mut counts = [0_u32; 3];
+        for cut in 0..cuts {
+            copy(&before, &disk)?;
+            let at = Duration::from_millis(mix(seed.wrapping_add(u64::from(cut))) % whole_ms);
+            let name = format!("cut-{cut}");
+            self.metal(&disk, "measure 1", &name)?.live(Some(at))?;
+            let printed = fs::read_to_string(self.out.join(format!("{name}.log"))).unwrap_or_default();
+            let again = self.metal(&disk, "look", &format!("{name}-again"))?.live(None)?;
+            ensure!(again == End::Off(0), "{name}: the host did not come up again");
+            let notes = self.out.join(&name);
+            disk::take(&disk, NOTES, &notes)?;
+            disk::take(&disk, RECORDINGS, &notes)?;
+            let verdict = Verdict::of(&notes.join("lab"), printed.contains("LAB: restored"))
+                .with_context(|| format!("{name}, pulled after {} ms", at.as_millis()))?;
+            eprintln!("lab: {name}: pulled after {:6} ms: {verdict:?}", at.as_millis());
+            counts[verdict as usize] += 1;
+        }
+        let [none, partial, complete] = counts;
+        println!(
+            "{cuts} cuts within {whole_ms} ms: {none} left no recording, {partial} one that says it is partial, \
+             {complete} a complete one of a live update that was"
+        );
+        Ok(())
+    }
+
+    /// A disk with everything on it but the package.
+    fn make(&self, disk: &Path) -> Result<()> {
+        copy(&self.base.disk, disk)?;
+        let file = |name: &str, content: &[u8]| -> Result<PathBuf> {
+            let path = self.scratch.join(name);
+            fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+            Ok(path)
+        };
+        let guest = Guest {
+            name: "vm0".into(),
+            memory_bytes: GUEST_MEMORY_BYTES,
+            vcpus: 2,
+            huge_pages: false,
+            device: None,
+        };
+        let nothing = Luo { sessions: 0, files: 0, file_bytes: 0 };
+        let plan = Plan { guests: vec![guest], ..Plan::new(Workload::Luo(nothing)) };
+        let plan = file("lab.json", &serde_json::to_vec(&plan)?)?;
+        let grub = file("grub.cfg", root::first_grub_cfg(&self.kernel.release).as_bytes())?;
+        let kernel = format!("/boot/vmlinuz-{}", self.kernel.release);
+        let mut things = vec![
+            Put::File(&self.kernel.image, &kernel),
+            Put::Link("/vmlinuz", &kernel[1..]),
+            Put::File(&grub, "/boot/grub/grub.cfg"),
+            Put::File(&self.deb, "/root/blackout.deb"),
+            Put::File(&self.lab, "/usr/local/bin/blackout-lab"),
+            Put::File(&plan, "/lab.json"),
+        ];
+        let own: Vec<(PathBuf, &str)> = FILES
+            .iter()
+            .enumerate()
+            .map(|(number, (content, path))| {
+                let made = file(&format!("own-{number}"), content.as_bytes())?;
+                fs::set_permissions(&made, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+                Ok((made, *path))
+            })
+            .collect::<Result<_>>()?;
+        things.extend(own.iter().map(|(made, path)| Put::File(made, path)));
+        let links = ENABLED.map(|(target, unit)| {
+            let folder = format!("/etc/systemd/system/{target}.wants");
+            (format!("{folder}/{unit}"), folder, format!("../{unit}"))
+        });
+        for (link, folder, unit) in &links {
+            things.extend([Put::Folder(folder), Put::Link(link, unit)]);
+        }
+        disk::put(disk, &things)
+    }
+
+    fn metal<'a>(&'a self, disk: &'a Path, orders: &'a str, name: &str) -> Result<Metal<'a>> {
+        Ok(Metal {
+            grub: &self.base.grub,
+            disk,
+            orders,
+            accel: accel::choose(&Cache::open()?, &self.kernel.image)?,
+            memory_bytes: self.memory_bytes,
+            serial: self.out.join(format!("{name}.log")),
+            timeout: self.timeout,
+        })
+    }
+}
+
+/// What was found after the cable was pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Nothing,
+    Partial,
+    Complete,
+}
+
+impl Verdict {
+    /// What `blackout` says of each recording, held against what happened: `restored` if the guests ran again.
+    fn of(notes: &Path, restored: bool) -> Result<Self> {
+        let mut verdict = Self::Nothing;
+        for path in fs::read_dir(notes)?.flatten().map(|entry| entry.path()) {
+            if !path.to_string_lossy().ends_with(".blackout.json") {
+                continue;
+            }
+            // No report: it was refused, with a message.
+            let Ok(report) = serde_json::from_slice::<serde_json::Value>(&fs::read(&path)?) else { continue };
+            if report["outcome"] == "complete" {
+                ensure!(restored, "a recording tells of a complete live update, and there was none");
+                return Ok(Self::Complete);
+            }
+            verdict = Self::Partial;
+        }
+        Ok(verdict)
+    }
+}
+
+/// Holds the administrator's notes against what is promised.
+fn check(notes: &Path, updates: u32) -> Result<()> {
+    for update in 1..=updates {
+        let path = notes.join(format!("last-{update}.json"));
+        let text = fs::read(&path).with_context(|| format!("no report of live update {update}"))?;
+        let report: serde_json::Value = serde_json::from_slice(&text)?;
+        let told = |field: &str| report[field].as_str().unwrap_or_default().to_owned();
+        ensure!(told("outcome") == "complete", "live update {update} is {}", told("outcome"));
+        ensure!(told("handover") == "intact", "live update {update}: flight recorder {}", told("handover"));
+        let guests = report["vms"].as_array().map_or(0, Vec::len);
+        ensure!(guests == 1, "live update {update}: the report tells of {guests} guests");
+    }
+    let note = |name: &str| fs::read_to_string(notes.join(name)).unwrap_or_default();
+    if updates > 0 {
+        let fate = note("guests.txt");
+        ensure!(fate == "1 guest(s) restored and intact", "the guest: {fate}");
+        ensure!(note("failed.txt").is_empty(), "units failed: {}", note("failed.txt"));
+    }
+    let refused = note("nobody.txt");
+    ensure!(refused.contains("CAP_BPF"), "an unprivileged `blackout arm` said: {refused}");
+    Ok(())
+}
+
+/// What must not grow: memory, pinned objects, and recordings beyond what is to be kept (`KEEP` of the
+/// administrator). Memory is compared between the halves of the chain: a leak of a hundredth each time would show.
+fn weigh(text: &str) -> Result<()> {
+    let lines: Vec<Vec<u64>> = text
+        .lines()
+        .map(|line| line.split_whitespace().filter_map(|number| number.parse().ok()).collect())
+        .collect();
+    let mut available = Vec::new();
+    for line in &lines {
+        let [update, memory, pinned, recordings, _] = line[..] else { bail!("weights: {line:?}") };
+        ensure!(pinned == 0, "after live update {update}, {pinned} objects are pinned");
+        ensure!(recordings <= KEPT, "after live update {update}, {recordings} recordings are kept");
+        available.push(memory);
+    }
+    let (early, late) = available.split_at(available.len() / 2);
+    let median = |values: &[u64]| {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable();
+        sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+    };
+    let lost = median(early).saturating_sub(median(late));
+    ensure!(lost < median(early) / 50, "{lost} KiB of memory went between the halves of the chain");
+    Ok(())
+}
+
+/// The scores of `systemd-analyze security`.
+fn overall(text: &str) -> String {
+    text.lines().filter(|line| line.contains("Overall exposure")).map(|line| format!("{line}\n")).collect()
+}
+
+/// What the administrator's programs said last.
+fn said(notes: &Path) -> String {
+    let last = |name: &str| -> Option<String> {
+        let text = fs::read_to_string(notes.join(name)).ok()?;
+        Some(format!("{name}: {}", text.lines().last()?))
+    };
+    ["install.txt", "setup.txt", "last.txt"].into_iter().filter_map(last).collect::<Vec<_>>().join("; ")
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    match fs::metadata(from) {
+        Ok(_) => exec::output(Command::new("cp").arg("--sparse=always").arg(from).arg(to)).map(drop),
+        Err(error) => bail!("{}: {error}", from.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_is_seen() {
+        let line = |update: u64, memory: u64, pinned: u64, kept: u64| {
+            format!("{update} {memory} {pinned} {kept} 99\n")
+        };
+        let steady: String = (1..=10).map(|n| line(n, 1_000_000 - n % 3 * 1000, 0, n.min(4))).collect();
+        weigh(&steady).unwrap();
+        assert!(weigh(&(steady.clone() + &line(11, 1_000_000, 1, 4))).is_err());
+        assert!(weigh(&(steady + &line(11, 1_000_000, 0, 5))).is_err());
+        let leaking: String = (1..=10).map(|n| line(n, 1_000_000 - n * 10_000, 0, 1)).collect();
+        assert!(weigh(&leaking).is_err());
+    }
+
+    #[test]
+    fn a_recording_may_not_tell_more_than_happened() {
+        let notes = tempfile::tempdir().unwrap();
+        let write = |text: &str| fs::write(notes.path().join("1.blackout.json"), text).unwrap();
+        assert_eq!(Verdict::of(notes.path(), true).unwrap(), Verdict::Nothing);
+        write("");
+        assert_eq!(Verdict::of(notes.path(), false).unwrap(), Verdict::Nothing);
+        write(r#"{"outcome":"partial"}"#);
+        assert_eq!(Verdict::of(notes.path(), false).unwrap(), Verdict::Partial);
+        write(r#"{"outcome":"complete"}"#);
+        assert_eq!(Verdict::of(notes.path(), true).unwrap(), Verdict::Complete);
+        assert!(Verdict::of(notes.path(), false).is_err());
+    }
+}

@@ -1,0 +1,195 @@
+//! The Debian package, and trying it in a clean root.
+
+use crate::tools;
+use crate::workspace::{self, run};
+use anyhow::{Context, Result, ensure};
+use lab::progress::Progress;
+use lab::{binaries, cache::Cache, exec, host::Root, packages};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Version of cargo-deb.
+const CARGO_DEB: &str = "3.8.0";
+/// The target that static programs are built for.
+const TARGET: &str = binaries::TARGET;
+/// Shells, and the name of the file with their completions.
+const SHELLS: [(&str, &str); 3] =
+    [("bash", "blackout.bash"), ("zsh", "_blackout"), ("fish", "blackout.fish")];
+
+/// Builds the package and prints its path.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn write() -> Result<()> {
+    println!("{}", build(None)?.display());
+    Ok(())
+}
+
+/// Builds the package; `version` instead of the crate's own.
+///
+/// # Errors
+/// When the program, its manual or the package cannot be built.
+pub fn build(version: Option<&str>) -> Result<PathBuf> {
+    packages::require("the package", packages::PACKAGE)?;
+    let cargo_deb = tools::installed(&Cache::open()?, "cargo-deb", CARGO_DEB)?;
+    let program = binaries::build()?.blackout;
+    let dir = program.parent().context("the program lies nowhere")?;
+    manual(&program, dir)?;
+    let target = dir.parent().and_then(Path::parent).context("the program lies in no target folder")?;
+    let deb =
+        workspace::target("package")?.join(format!("blackout_{}_amd64.deb", version.unwrap_or(VERSION)));
+    fs::create_dir_all(workspace::target("package")?)?;
+    let mut command = workspace::command(cargo_deb)?;
+    command.env("CARGO_TARGET_DIR", target);
+    command.args(["deb", "--package", "profiler", "--no-build", "--no-strip", "--quiet", "--target", TARGET]);
+    command.args(["--deb-version", version.unwrap_or(VERSION), "--output"]).arg(&deb);
+    exec::output(&mut command)?;
+    Ok(deb)
+}
+
+/// Of the workspace.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Manual pages and completions, beside the program that makes them.
+pub fn manual(program: &Path, dir: &Path) -> Result<()> {
+    exec::output(Command::new(program).arg("man").arg(dir.join("man")))?;
+    let completions = dir.join("completions");
+    fs::create_dir_all(&completions)?;
+    for (shell, name) in SHELLS {
+        let script = exec::output(Command::new(program).args(["completions", shell]))?;
+        fs::write(completions.join(name), script)?;
+    }
+    Ok(())
+}
+
+/// Installs, upgrades, removes and purges the package in a clean Debian root, and holds what is left against what was
+/// there before.
+///
+/// # Errors
+/// When a step fails, or leaves something behind.
+pub fn check() -> Result<()> {
+    let first = build(None)?;
+    let second = build(Some("99.0.0"))?;
+    let cache = Cache::open()?;
+    let scratch = cache.temporary()?;
+    let root = Root::unpack(&cache, scratch.path())?;
+    let mut progress = Progress::start("the package in a clean Debian root");
+    let clean = root.files()?;
+    for (deb, version) in [(&first, VERSION), (&second, "99.0.0")] {
+        fs::copy(deb, root.path().join("blackout.deb"))?;
+        root.run(&["dpkg", "-i", "/blackout.deb"])?;
+        fs::remove_file(root.path().join("blackout.deb"))?;
+        let status = root.run(&["dpkg-query", "--show", "--showformat=${Status} ${Version}", "blackout"])?;
+        ensure!(status == format!("install ok installed {version}"), "dpkg says: {status}");
+        progress.note(&format!("installed {version}"));
+        if version == VERSION {
+            // From outside: it is no system that runs, whose boot loader could be told.
+            let setup = ["setup", "--apply", "--root"];
+            exec::output(Command::new(binaries::build()?.blackout).args(setup).arg(root.path()))?;
+            fs::write(root.path().join("etc/default/blackout"), "KEEP=7\n")?;
+        }
+    }
+    let settings = fs::read_to_string(root.path().join("etc/default/blackout"))?;
+    ensure!(settings == "KEEP=7\n", "the upgrade replaced the administrator's settings");
+    ensure!(root.run(&["blackout", "setup"])?.contains("nothing to do"), "the upgrade undid the setup");
+    root.run(&["blackout", "--version"])?;
+    for page in ["blackout", "blackout-arm", "blackout-setup"] {
+        let path = root.path().join(format!("usr/share/man/man1/{page}.1.gz"));
+        ensure!(path.exists(), "no {}", path.display());
+    }
+    fs::write(root.path().join("var/lib/blackout/0000000000000000.blackout"), "")?;
+    root.run(&["dpkg", "--remove", "blackout"])?;
+    let removed = root.files()?;
+    let left = difference(&clean, &removed);
+    let expected = ["etc/default/blackout", "var/lib/blackout/0000000000000000.blackout"];
+    ensure!(left == expected, "removed, and these are left: {left:?}");
+    root.run(&["dpkg", "--purge", "blackout"])?;
+    let purged = root.files()?;
+    let left = difference(&clean, &purged);
+    ensure!(left.is_empty(), "purged, and these are left: {left:?}");
+    progress.note("removed and purged; nothing is left");
+    progress.done();
+    Ok(())
+}
+
+/// What dpkg itself keeps books in, and caches of others.
+fn books(path: &str) -> bool {
+    ["var/lib/dpkg/", "var/log/", "var/cache/", "run/"].iter().any(|dir| path.starts_with(dir))
+}
+
+fn difference<'a>(before: &'a BTreeSet<String>, after: &'a BTreeSet<String>) -> Vec<&'a str> {
+    after.difference(before).map(String::as_str).filter(|path| !books(path)).collect()
+}
+
+/// Version of cargo-cyclonedx.
+const CARGO_CYCLONEDX: &str = "0.5.9";
+
+/// The release: an archive of the program with everything around it, the package, a list of all components (SBOM),
+/// and the checksums of these. Prints the folder.
+///
+/// # Errors
+/// When a part cannot be built.
+pub fn release() -> Result<()> {
+    let deb = build(None)?;
+    let program = binaries::build()?.blackout;
+    let built = program.parent().context("the program lies nowhere")?;
+    let release = workspace::target("release-archive")?;
+    let _ = fs::remove_dir_all(&release);
+    let name = format!("blackout-{VERSION}-{TARGET}");
+    let tree = release.join(&name);
+    fs::create_dir_all(&tree)?;
+    let root = workspace::root()?;
+    let mut copy = Command::new("cp");
+    copy.arg("-r").arg(&program).arg(built.join("man")).arg(built.join("completions"));
+    copy.args(
+        ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs"].map(|file| root.join(file)),
+    );
+    copy.arg(root.join("profiler-ebpf/LICENSE-GPL-2.0")).arg(&tree);
+    exec::output(&mut copy)?;
+    let sbom = sbom()?;
+    fs::copy(&sbom, tree.join("sbom.cdx.json"))?;
+    fs::copy(&sbom, release.join(format!("{name}.cdx.json")))?;
+    fs::copy(&deb, release.join(deb.file_name().context("the package has no name")?))?;
+    let mut tar = Command::new("tar");
+    // The same files give the same archive.
+    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--zstd", "-C"]);
+    tar.arg(&release).arg("-cf").arg(release.join(format!("{name}.tar.zst"))).arg(&name);
+    exec::output(&mut tar)?;
+    fs::remove_dir_all(&tree)?;
+    checksums(&release)?;
+    println!("{}", release.display());
+    Ok(())
+}
+
+/// What the program is made of, in CycloneDX's format.
+fn sbom() -> Result<PathBuf> {
+    let cyclonedx = tools::installed(&Cache::open()?, "cargo-cyclonedx", CARGO_CYCLONEDX)?;
+    let name = "blackout-sbom";
+    let mut command = workspace::command(cyclonedx)?;
+    command.args(["cyclonedx", "--manifest-path", "profiler/Cargo.toml", "--format", "json"]);
+    command.args(["--target", TARGET, "--override-filename", name]);
+    exec::output(&mut command)?;
+    // It writes beside each manifest of the workspace.
+    let root = workspace::root()?;
+    let kept = workspace::target("package")?.join("blackout.cdx.json");
+    fs::create_dir_all(workspace::target("package")?)?;
+    for member in ["profiler", "profiler-common", "profiler-ebpf", "lab", "xtask"] {
+        let written = root.join(member).join(format!("{name}.json"));
+        if member == "profiler" {
+            fs::copy(&written, &kept).with_context(|| format!("no {}", written.display()))?;
+        }
+        let _ = fs::remove_file(written);
+    }
+    Ok(kept)
+}
+
+/// `SHA256SUMS`, as sha256sum(1) reads it.
+fn checksums(dir: &Path) -> Result<()> {
+    let mut names: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    let sums = exec::output(Command::new("sha256sum").args(names).current_dir(dir))?;
+    fs::write(dir.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")?;
+    run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(dir))
+}
