@@ -54,6 +54,7 @@ impl Metal<'_> {
             accel: self.accel,
             cpus: 2,
             memory_bytes: self.memory_bytes,
+            numa_nodes: 1,
             iommu: Iommu::None,
             device: false,
             kernel: self.grub.into(),

@@ -11,18 +11,14 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::str::FromStr;
 use std::time::Duration;
-
-/// Kernel options on top of the lab's own.
-const CONFIG: &str = include_str!("kernel.config");
 
 /// A Debian host with systemd: installs the package, sets it up, and measures `systemctl kexec` with a guest.
 ///
 /// Runs as root, for it makes the root file system of Debian packages (once).
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Kernel image (bzImage) of both sides [default: the lab's newest, with what systemd takes besides]
+    /// Kernel image (bzImage) of both sides [default: the lab's newest]
     #[arg(long, value_name = "IMAGE")]
     kernel: Option<PathBuf>,
     /// The package [default: what `cargo xtask package` makes]
@@ -56,13 +52,8 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     packages::require("the virtual machine", packages::QEMU)?;
     packages::require("a Debian root", packages::ROOT)?;
     let cache = Cache::open()?;
-    let kernel = match &options.kernel {
-        Some(image) => kernel::resolve(&cache, &Request::Image(image.clone()), &KernelConfig::default())?,
-        None => {
-            let lines = CONFIG.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join(" ");
-            kernel::resolve(&cache, &Request::Newest, &KernelConfig::from_str(&lines)?)?
-        }
-    };
+    let request = options.kernel.clone().map_or(Request::Newest, Request::Image);
+    let kernel = kernel::resolve(&cache, &request, &KernelConfig::default())?;
     let binaries = binaries::build()?;
     let deb = match &options.deb {
         Some(deb) => deb.clone(),
