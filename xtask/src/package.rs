@@ -53,8 +53,13 @@ pub fn build(version: Option<&str>) -> Result<PathBuf> {
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Manual pages and completions, beside the program that makes them.
-pub fn manual(program: &Path, dir: &Path) -> Result<()> {
-    exec::output(Command::new(program).arg("man").arg(dir.join("man")))?;
+fn manual(program: &Path, dir: &Path) -> Result<()> {
+    let pages = dir.join("man");
+    // Of an older build there may be pages that are no more.
+    let _ = fs::remove_dir_all(&pages);
+    exec::output(Command::new(program).arg("man").arg(&pages))?;
+    // As Debian's policy wants them; without a time, so that the same pages give the same package.
+    exec::output(Command::new("gzip").args(["--best", "--no-name", "--recursive"]).arg(&pages))?;
     let completions = dir.join("completions");
     fs::create_dir_all(&completions)?;
     for (shell, name) in SHELLS {

@@ -5,6 +5,7 @@ use crate::exec;
 use crate::progress::Progress;
 use crate::sources;
 use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -121,6 +122,10 @@ impl Root {
         let base = base(cache)?;
         let root = dir.join("root");
         super::disk::take(&base.disk, "/", &root)?;
+        // debugfs takes no device along, and scripts write into this one.
+        let mode = Mode::from_bits_truncate(0o666);
+        mknodat(CWD, root.join("dev/null"), FileType::CharacterDevice, mode, makedev(1, 3))
+            .context("cannot make /dev/null")?;
         Ok(Self(root))
     }
 
