@@ -49,6 +49,7 @@ if ! [ -x /usr/bin/blackout ]; then
     exit
 fi
 
+[ -e $out/check.txt ] || blackout check >$out/check.txt 2>&1
 count=$(cat $out/count 2>/dev/null || echo 0)
 if grep -q ' blackout.run=' /proc/cmdline; then
     while systemctl is-active -q blackout-collect; do sleep 0.2; done

@@ -56,6 +56,7 @@ pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collecte
     let path = state::path(state_dir, &run_id);
     let early = state::path(Path::new(INITRAMFS_STATE), &run_id);
     if early != path && early.exists() {
+        watching();
         return adopt(&early, path);
     }
     // Attach beside the restore, not before it: looking must not lengthen what is looked at. But for the two probes
@@ -75,6 +76,7 @@ pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collecte
     if look.probes_first {
         while loaded.recv().is_ok() {}
     }
+    watching();
     let command = observe(argv)?;
     let loaded = loader.join();
     let (mut misses, mut symbols, mut counted) = (Vec::new(), Vec::new(), None);
@@ -122,6 +124,12 @@ fn adopt(early: &Path, path: PathBuf) -> Result<Collected, AgentError> {
     Ok(Collected { path, exit_code: 0 })
 }
 
+/// Tells a service manager that vCPUs are watched, if it asked to be told (sd_notify(3)): what restores may begin now.
+fn watching() {
+    // Whoever does not hear it starts the restore when its patience ends.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+}
+
 /// Gives up, for this thread, what collecting does not need. Not for the command that restores, which is another's.
 fn confine() -> Result<(), AgentError> {
     match privilege::of("collect") {
@@ -149,7 +157,7 @@ fn observe(argv: &[String]) -> Result<Option<CommandResult>, AgentError> {
         };
         let started_tsc = ticks();
         let failed = |source| AgentError::Command { program: program.clone(), source };
-        let mut child = Command::new(program).args(rest).spawn().map_err(failed)?;
+        let mut child = Command::new(program).args(rest).env_remove("NOTIFY_SOCKET").spawn().map_err(failed)?;
         confine()?;
         let status = child.wait().await.map_err(failed)?;
         let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));

@@ -79,7 +79,7 @@ pub struct Watch {
     pub since: Result<u64, String>,
     /// Processes that may have run a vCPU before; `None` if that is not known.
     pub runners: Option<Vec<u32>>,
-    /// When the command that restores was started, if the recorder started it.
+    /// When the recorder's command was started, which may be what restores.
     pub restore_began: Option<u64>,
 }
 
@@ -159,9 +159,13 @@ impl Guest {
             (_, None, Err(reason)) => {
                 (VmStatus::ResumeUnknown, format!("nobody watched its entries: {reason}"))
             }
-            (_, None, Ok(_)) => {
+            (_, None, Ok(since)) if self.watched(calls, watch, *since) => {
                 (VmStatus::NotResumed, "it did not run while the incoming kernel was watched".to_owned())
             }
+            (_, None, Ok(_)) => (
+                VmStatus::ResumeUnknown,
+                "it may have run before its entries were watched; it did not since".to_owned(),
+            ),
             _ if all.written != Some(all.exits.len() as u64) => (
                 VmStatus::Bounded,
                 "some vCPUs' last exits did not come across: it may have stopped later".to_owned(),
@@ -169,7 +173,7 @@ impl Guest {
             _ if self.vcpus.values().any(|vcpu| vcpu.entry.as_ref().is_some_and(|entry| entry.missed)) => {
                 (VmStatus::Bounded, "it ran before its entries were watched".to_owned())
             }
-            (_, _, since) if !self.watched(calls, watch, since) => {
+            (_, _, since) if !since.as_ref().is_ok_and(|since| self.watched(calls, watch, *since)) => {
                 (VmStatus::Bounded, "it may have run before its entries were watched".to_owned())
             }
             _ => {
@@ -187,17 +191,17 @@ impl Guest {
 
     /// Whether it cannot have run before its entries were watched: then nothing had been restored, or its vCPUs
     /// were not there yet, or had not left the guest yet (one that is inside is seen by its exit alone).
-    fn watched(&self, calls: &[Call], watch: &Watch, since: &Result<u64, String>) -> bool {
-        let Ok(since) = *since else { return false };
+    fn watched(&self, calls: &[Call], watch: &Watch, since: u64) -> bool {
         let incoming = || calls.iter().filter(|call| call.side == Side::Incoming);
         let restores = |call: &&Call| matches!(call.name.as_str(), "file-retrieve" | "session-retrieve");
         let first = incoming().filter(restores).map(|call| call.enter.ticks).min();
         let own = |call: &&Call| call.pid.is_some() && call.pid == self.incoming_pid;
         let begins = |call: &&Call| restores(call) || call.name == "vcpu-create";
         let not_among = |runners: &Vec<u32>| self.incoming_pid.is_some_and(|pid| !runners.contains(&pid));
-        first.is_some_and(|first| first >= since)
+        // A command that was started behind the first of them is not what restores.
+        let began = first.or(watch.restore_began);
+        began.is_some_and(|began| began >= since)
             || watch.runners.as_ref().is_some_and(not_among)
-            || watch.restore_began.is_some_and(|began| began >= since)
             || incoming().filter(own).filter(begins).any(|call| call.enter.ticks >= since)
     }
 }

@@ -116,8 +116,10 @@ fn who_looked_too_late_claims_no_number() {
     // Its vCPU was made when they were watched.
     let created = [calls[0].clone(), call(Side::Incoming, 9, "vcpu-create", "", 460)];
     assert_eq!(status(&seen(), &created, &watch(450)), VmStatus::Measured);
+    // A command that was started since: it restored this guest, if nothing had been restored before.
     let started = Watch { restore_began: Some(460), ..watch(450) };
-    assert_eq!(status(&seen(), &calls, &started), VmStatus::Measured);
+    assert_eq!(status(&seen(), &[], &started), VmStatus::Measured);
+    assert_eq!(status(&seen(), &calls, &started), VmStatus::Bounded);
     // It had run no vCPU then; another process may have.
     let runners = |runners: &[u32]| Watch { runners: Some(runners.to_vec()), ..watch(450) };
     assert_eq!(status(&seen(), &calls, &runners(&[8])), VmStatus::Measured);
@@ -136,7 +138,10 @@ fn who_looked_too_late_claims_no_number() {
 #[test]
 fn a_guest_of_one_kernel_alone_says_so() {
     let stopped = vcpus(vec![exit(1, 0, 100)], Vec::new(), Vec::new());
-    assert_eq!(guests(&stopped, &[], &[], &watch(300))[0].status, VmStatus::NotResumed);
+    let restored = [call(Side::Incoming, 9, "file-retrieve", "token 0x1", 400)];
+    assert_eq!(guests(&stopped, &restored, &[], &watch(300))[0].status, VmStatus::NotResumed);
+    // It may have run, and ended, before anybody looked.
+    assert_eq!(guests(&stopped, &restored, &[], &watch(450))[0].status, VmStatus::ResumeUnknown);
     let blind = Watch { since: Err("no kvm".to_owned()), runners: None, restore_began: None };
     assert_eq!(guests(&stopped, &[], &[], &blind)[0].status, VmStatus::ResumeUnknown);
     let new = vcpus(Vec::new(), vec![entry(9, 0, 500)], Vec::new());
