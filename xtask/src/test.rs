@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, in the order of how soon they fail.
 
 use crate::workspace::{self, cargo, run};
-use crate::{dashboards, ebpf, fleet, page, schema, tools};
+use crate::{dashboards, ebpf, fleet, package, page, schema, tools};
 use anyhow::{Context, Result, bail};
 use lab::{cache::Cache, packages};
 use std::process::Command;
@@ -15,7 +15,7 @@ const FUZZ_S: u32 = 60;
 /// One step: its name, and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", format),
     ("lints", lints),
     ("eBPF object", ebpf::check),
@@ -25,6 +25,7 @@ const STEPS: [Step; 10] = [
     ("documentation", documentation),
     ("HTML report in a browser", page::check),
     ("licences and sources of dependencies", dependencies),
+    ("the package in a clean Debian root", package::check),
     ("live updates in a virtual machine", live_updates),
 ];
 const FULL_STEPS: [Step; 3] = [

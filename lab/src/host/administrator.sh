@@ -8,6 +8,7 @@ read -r order updates </dev/vdb
 
 say() { echo "LAB: $*" >/dev/ttyS0; }
 finish() {
+    [ "$1" = 0 ] || journalctl -b --no-pager >$out/journal.txt 2>&1
     sync
     say "done $1"
     systemctl poweroff
@@ -19,6 +20,21 @@ weigh() {
         "$(find /sys/fs/bpf/blackout 2>/dev/null | wc -l)" \
         "$(ls /var/lib/blackout/*.blackout 2>/dev/null | wc -l)" \
         "$(du -sk /var/lib/blackout | cut -f1)" >>$out/weights.txt
+}
+
+# What a user without rights may do with a recording that was given to them.
+as_nobody() {
+    install -m 0644 "$1" /tmp/given.blackout
+    nobody() { su -s /bin/sh nobody -c "cd /tmp && $1"; }
+    nobody 'blackout report given.blackout' >$out/nobody-report.txt 2>&1
+    nobody 'blackout compare given.blackout -- given.blackout' >$out/nobody-compare.txt 2>&1
+    nobody 'blackout export --openmetrics given.prom given.blackout && cat given.prom' >$out/nobody-export.txt 2>&1
+    # Looks at it in a terminal, and leaves.
+    { sleep 5; printf q; } | script --quiet --return --command \
+        "su -s /bin/sh nobody -c 'TERM=xterm blackout tui /tmp/given.blackout'" $out/nobody-tui.txt >/dev/null
+    echo "tui $?" >>$out/nobody-tui.txt
+    su -s /bin/sh nobody -c 'blackout arm' >$out/nobody-arm.txt 2>&1
+    su -s /bin/sh nobody -c 'blackout last' >$out/nobody-last.txt 2>&1
 }
 
 # Booted, as far as it goes.
@@ -41,8 +57,6 @@ if ! [ -x /usr/bin/blackout ]; then
     blackout setup --apply >$out/setup.txt 2>&1 || { say "error blackout setup failed"; finish 1; }
     [ "$updates" -lt 5 ] || sed -i 's/^KEEP=.*/KEEP=4/' /etc/default/blackout
     systemd-analyze security --no-pager blackout-load blackout-arm blackout-collect >$out/security.txt 2>&1
-    systemd-analyze security --no-pager | grep blackout >>$out/scores.txt 2>&1
-    su -s /bin/sh nobody -c 'blackout arm' >$out/nobody.txt 2>&1
     say "rebooting"
     sync
     systemctl reboot
@@ -62,7 +76,10 @@ if grep -q ' blackout.run=' /proc/cmdline; then
     systemctl --failed --no-legend >$out/failed.txt
     journalctl -b -u 'blackout-*' --no-pager >$out/journal-$count.txt 2>&1
 fi
-[ "$count" -lt "$updates" ] || finish 0
+if [ "$count" -ge "$updates" ]; then
+    [ "$updates" = 0 ] || as_nobody "$(ls -t /var/lib/blackout/*.blackout | head -n 1)"
+    finish 0
+fi
 systemctl start lab-guests || { say "error no guest runs"; finish 1; }
 say "systemctl kexec"
 systemctl kexec || { say "error systemctl kexec failed"; finish 1; }

@@ -9,7 +9,7 @@ fn host(arguments: &[&str]) {
 
 #[test]
 #[ignore = "boots a virtual machine"]
-fn full_a_debian_host_is_measured_as_documented() {
+fn a_debian_host_is_measured_as_documented() {
     host(&[]);
 }
 

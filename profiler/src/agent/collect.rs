@@ -4,18 +4,16 @@
 //! slow (pages, kernel log, symbols) comes after it, outside the window.
 
 use std::{
-    collections::BTreeSet,
     fs,
     os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     sync::mpsc,
 };
 
-use profiler_common::record::Record;
 use tokio::process::Command;
 
 use super::{
-    AgentError, anchors,
+    AgentError, anchors, boot,
     error::chain,
     identity, kallsyms, kmsg,
     probes::{Left, Look, Probes},
@@ -24,15 +22,10 @@ use super::{
     tracefs::Instance,
 };
 use crate::{
-    catalogue::{CATALOGUE, Way},
-    evidence::{
-        event::Event,
-        trace::{self, CpuPages, TraceKind},
-    },
     privilege,
     recording::{
         Frame, Side,
-        frame::{Body, CommandResult, Coverage, TraceBuffer},
+        frame::{Body, CommandResult, Coverage},
         reader,
     },
 };
@@ -157,7 +150,8 @@ fn observe(argv: &[String]) -> Result<Option<CommandResult>, AgentError> {
         };
         let started_tsc = ticks();
         let failed = |source| AgentError::Command { program: program.clone(), source };
-        let mut child = Command::new(program).args(rest).env_remove("NOTIFY_SOCKET").spawn().map_err(failed)?;
+        let mut child =
+            Command::new(program).args(rest).env_remove("NOTIFY_SOCKET").spawn().map_err(failed)?;
         confine()?;
         let status = child.wait().await.map_err(failed)?;
         let exit_code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
@@ -172,7 +166,8 @@ fn evidence(
 ) -> Result<Vec<Frame>, AgentError> {
     let incoming = |body| Frame::bare(Side::Incoming, body);
     let global = Instance::global()?;
-    let (boot, problems) = global.describe("boot", &events(&global))?;
+    let boot_events = boot::events(&global);
+    let (boot, problems) = global.describe("boot", &boot_events)?;
     let mut frames = vec![incoming(Body::Anchors(anchors::take()))];
     frames.extend(problems.into_iter().map(|text| incoming(Body::Note { text })));
     if boot.clock != "x86-tsc" {
@@ -192,7 +187,8 @@ fn evidence(
         frames.push(incoming(Body::KprobeProfile { text }));
     }
     let pages = global.drain("boot", Side::Incoming)?;
-    let addresses = addresses(&boot, &pages);
+    let addresses = boot::addresses(&boot, &pages);
+    boot::quiet(&global, &boot_events)?;
     frames.push(incoming(Body::TraceBuffer(boot)));
     frames.extend(pages);
     frames.push(incoming(Body::Symbols { symbols: kallsyms::resolve(&addresses)? }));
@@ -213,50 +209,4 @@ fn evidence(
     }));
     frames.extend(command.map(|command| incoming(Body::Command(command))));
     Ok(frames)
-}
-
-/// Events the boot buffer may hold: the static ones, and whatever kprobes the command line made.
-fn events(global: &Instance) -> Vec<String> {
-    let fixed = [
-        "ftrace/function",
-        "ftrace/print",
-        "initcall/initcall_level",
-        "initcall/initcall_start",
-        "initcall/initcall_finish",
-        "printk/console",
-        "bpf_trace/bpf_trace_printk",
-    ];
-    let mut events: Vec<String> = fixed.iter().map(|event| (*event).to_owned()).collect();
-    let probes = CATALOGUE.probes.iter().filter(|probe| probe.incoming.contains(&Way::BootEvent));
-    events.extend(probes.flat_map(|probe| &probe.symbols).map(|event| event.replace(':', "/")));
-    let kprobes = global.get("kprobe_events").unwrap_or_default();
-    // Lines such as `p:kprobes/luo_open luo_open`.
-    let named = |line: &str| line.split_once(':')?.1.split_ascii_whitespace().next().map(str::to_owned);
-    // Both places that list them: one that is missing in either must not lose its records.
-    let mut kprobes: BTreeSet<String> = kprobes.lines().filter_map(named).collect();
-    kprobes.extend(global.events_of("kprobes"));
-    events.extend(kprobes);
-    events
-}
-
-/// Every function address that the boot buffer mentions.
-fn addresses(buffer: &TraceBuffer, frames: &[Frame]) -> BTreeSet<u64> {
-    let pages = frames.iter().filter_map(|frame| match &frame.body {
-        Body::TracePages { cpu, page_size, .. } => {
-            Some(CpuPages { cpu: *cpu, page_size: *page_size, blob: &frame.blob })
-        }
-        _ => None,
-    });
-    // A buffer that cannot be decoded here is kept all the same; the report says what is wrong with it.
-    let trace = trace::decode(buffer, pages).unwrap_or_default();
-    let address = |kind: &TraceKind| match kind {
-        TraceKind::Function { ip, .. } => Some(*ip),
-        TraceKind::InitcallStart { func } | TraceKind::InitcallFinish { func, .. } => Some(*func),
-        TraceKind::Other { name, args } => Event::parse(name, args)?.function(),
-        TraceKind::BpfPrintk { text } => match Record::parse(text)? {
-            Record::Enter { ip, .. } | Record::Exit { ip, .. } => Some(ip),
-        },
-        _ => None,
-    };
-    trace.events.iter().filter_map(|event| address(&event.event)).collect()
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod anchors;
 mod arm;
+mod boot;
 pub mod bpf;
 mod collect;
 pub(crate) mod error;

@@ -74,11 +74,8 @@ impl Probes {
     /// Loads the programs and attaches every probe that `side` wants, by trying. In the outgoing kernel
     /// they are pinned and stay when this process ends.
     ///
-    /// A link costs walks over all traceable functions, however many of them it serves. So in the incoming kernel one
-    /// serves both ends of all of them, callbacks included.
-    ///
-    /// A kernel without kprobes may still take one probe for many functions (`CONFIG_FPROBE`): there they
-    /// all come that way.
+    /// A link costs walks over all traceable functions, however many of them it serves. So one serves both ends of all of
+    /// them, callbacks included, where the kernel can do that (`CONFIG_FPROBE`); without kprobes too.
     ///
     /// With [`Look::hot`], functions that are called once a page are counted, from before `ready` is called on: that
     /// takes the BTF, so it is read first.
@@ -133,20 +130,12 @@ impl Probes {
         let wanted = CATALOGUE.probes.iter().filter_map(|probe| Wanted::of(probe, side));
         let (handlers, functions): (Vec<_>, Vec<_>) = wanted.partition(|w| w.probe.callback().is_some());
         let mut missing = probes.name(functions.iter().chain(&handlers), btf.as_ref())?;
-        if side == Side::Outgoing && kprobe_pmu().is_ok() {
-            let singly = Singly::new(&probes.object)?;
-            all.extend(functions.iter().map(|wanted| probes.one_by_one(&singly, wanted)));
-            probes.resolve(all);
-            let callbacks = probes.callbacks(&handlers, btf.as_ref());
-            all.extend(callbacks.iter().map(|(wanted, places)| probes.at_all(&singly, wanted, places)));
-        } else {
-            probes.resolve(all);
-            let mut found: Vec<(&Wanted, Places)> =
-                functions.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
-            probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
-            found.extend(probes.callbacks(&handlers, btf.as_ref()));
-            all.extend(probes.together(kernel_functions.is_ok(), found)?);
-        }
+        probes.resolve(all);
+        let mut found: Vec<(&Wanted, Places)> =
+            functions.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
+        probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
+        found.extend(probes.callbacks(&handlers, btf.as_ref()));
+        all.extend(probes.together(kernel_functions.is_ok(), found)?);
         for state in all.iter_mut().filter(|state| state.error.is_none()) {
             state.error = missing.remove(&state.probe);
         }
@@ -230,26 +219,6 @@ impl Probes {
             program_stats: of(SEEN).zip(of(RUN_NS)),
             counted: (!self.counted.is_empty()).then(|| hot::read(&self.object, &self.counted)).flatten(),
         }
-    }
-
-    /// Gives a function probes of its own, under the first of its symbols that takes them.
-    fn one_by_one(&mut self, singly: &Singly, wanted: &Wanted) -> ProbeState {
-        let mut state = wanted.state("kprobe");
-        for symbol in &wanted.probe.symbols {
-            let attached = c_string(symbol.as_bytes())
-                .and_then(|name| singly.attach(symbol, Place::Symbol(&name), wanted));
-            match attached {
-                Ok(links) => {
-                    self.links.extend(links);
-                    state.attached_tsc = Some(ticks());
-                    state.symbol = Some(symbol.clone());
-                    state.error = None;
-                    break;
-                }
-                Err(error) => state.error = Some(error.to_string()),
-            }
-        }
-        state
     }
 
     /// Gives the functions at all these places probes of their own.

@@ -76,6 +76,13 @@ impl Instance {
         fs::write(&path, value).map_err(AgentError::file("write", path))
     }
 
+    /// Adds a line to a file that is a list.
+    pub fn add(&self, file: &str, line: &str) -> Result<(), AgentError> {
+        let path = self.dir.join(file);
+        let opened = OpenOptions::new().append(true).open(&path);
+        opened.and_then(|mut list| list.write_all(line.as_bytes())).map_err(AgentError::file("write", path))
+    }
+
     /// Reads a text file.
     pub fn get(&self, file: &str) -> Result<String, AgentError> {
         let path = self.dir.join(file);
