@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
 
+/// What the administrator says when the live update begins.
+const LIVE_UPDATE: &str = "LAB: systemctl kexec";
+
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
@@ -18,6 +21,24 @@ pub enum End {
     Off(i32),
     /// The cable was pulled.
     Pulled,
+}
+
+/// How long a life lasted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lasted {
+    /// From power on to the beginning of the live update, or all of it.
+    pub before: Duration,
+    /// From there to the end.
+    pub update: Duration,
+}
+
+/// When the cable is pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pull {
+    /// So long after power on.
+    Before(Duration),
+    /// So long after the live update began.
+    Within(Duration),
 }
 
 /// A machine with a disk, off.
@@ -39,11 +60,11 @@ pub struct Metal<'a> {
 }
 
 impl Metal<'_> {
-    /// Lives until it powers off, or until `pull` after power on.
+    /// Lives until it powers off, or until the cable is pulled.
     ///
     /// # Errors
     /// When it hangs or crashes, or QEMU cannot be run.
-    pub fn live(&self, pull: Option<Duration>) -> Result<End> {
+    pub fn live(&self, pull: Option<Pull>) -> Result<(End, Lasted)> {
         let orders = self.disk.with_extension("orders");
         // A disk has whole sectors.
         let mut bytes = format!("{}\n", self.orders).into_bytes();
@@ -72,12 +93,18 @@ impl Metal<'_> {
         let mut console = Console::default();
         let mut vm = machine.start()?;
         let (started, mut heard, mut said) = (Instant::now(), Instant::now(), None);
+        let (mut printed, mut began): (Vec<u8>, Option<Instant>) = (Vec::new(), None);
         loop {
             let ended = vm.ended()?;
             let mut bytes = Vec::new();
             serial.read_to_end(&mut bytes)?;
             if !bytes.is_empty() {
                 heard = Instant::now();
+            }
+            if began.is_none() {
+                printed.extend_from_slice(&bytes);
+                let said = String::from_utf8_lossy(&printed);
+                began = said.contains(LIVE_UPDATE).then(Instant::now);
             }
             for event in console.feed(&bytes) {
                 match event {
@@ -88,15 +115,22 @@ impl Metal<'_> {
                 }
             }
             if ended.is_some() {
-                return said.map(End::Off).with_context(|| {
+                let before = began.map_or(started.elapsed(), |began| began - started);
+                let lasted = Lasted { before, update: started.elapsed().saturating_sub(before) };
+                return said.map(|code| (End::Off(code), lasted)).with_context(|| {
                     format!(
                         "the host powered off before its administrator was done: {}",
                         self.serial.display()
                     )
                 });
             }
-            if pull.is_some_and(|pull| started.elapsed() >= pull) {
-                return Ok(End::Pulled);
+            let pulled = match pull {
+                Some(Pull::Before(after)) => started.elapsed() >= after,
+                Some(Pull::Within(after)) => began.is_some_and(|began| began.elapsed() >= after),
+                None => false,
+            };
+            if pulled {
+                return Ok((End::Pulled, Lasted::default()));
             }
             if heard.elapsed() > self.timeout {
                 bail!("the host hung: silent for {} s ({})", self.timeout.as_secs(), self.serial.display());
