@@ -75,6 +75,10 @@ fn manual(program: &Path, dir: &Path) -> Result<()> {
 /// # Errors
 /// When a step fails, or leaves something behind.
 pub fn check() -> Result<()> {
+    if !Root::permitted() {
+        eprintln!("xtask: the package is not tried: its clean Debian root is made as root");
+        return Ok(());
+    }
     let first = build(None)?;
     let second = build(Some("99.0.0"))?;
     let cache = Cache::open()?;

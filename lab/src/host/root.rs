@@ -53,7 +53,7 @@ pub fn base(cache: &Cache) -> Result<Base> {
     if base.disk.exists() && base.grub.exists() {
         return Ok(base);
     }
-    ensure!(rustix::process::geteuid().is_root(), "the Debian root is made as root (mmdebstrap, chroot)");
+    ensure!(Root::permitted(), "the Debian root is made as root (mmdebstrap, chroot)");
     let scratch = cache.temporary()?;
     let log = cache.dir("roots")?.join(format!("{SUITE}-{RECIPE}.log"));
     let _ = fs::remove_file(&log);
@@ -114,6 +114,11 @@ pub fn first_grub_cfg(release: &str) -> String {
 pub struct Root(PathBuf);
 
 impl Root {
+    /// Whether this user may make one: packages are unpacked as root.
+    pub fn permitted() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
     /// Unpacks the clean root below `dir`.
     ///
     /// # Errors

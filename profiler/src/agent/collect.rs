@@ -66,7 +66,8 @@ pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collecte
     // Every wait ends with the loader, whatever becomes of it.
     // With `hot`, what is counted is counted from the first call on.
     let _ = loaded.recv();
-    if look.probes_first {
+    // In a kernel without kprobes nothing else sees the restore's first calls.
+    if look.probes_first || !Instance::global()?.path("kprobe_events").exists() {
         while loaded.recv().is_ok() {}
     }
     watching();

@@ -90,10 +90,9 @@ pub fn generate(current: &str, boot: &Boot) -> Result<String, CmdlineError> {
         })
         .map(str::to_owned)
         .collect();
-    line.push("trace_clock=x86-tsc".to_owned());
-    line.push("trace_buf_size=2M".to_owned());
+    let mut ours = vec!["trace_clock=x86-tsc".to_owned(), "trace_buf_size=2M".to_owned()];
     if !boot.filter.is_empty() {
-        line.push("ftrace=function".to_owned());
+        ours.push("ftrace=function".to_owned());
     }
     for (name, values, separator) in [
         ("ftrace_filter", &boot.filter, ','),
@@ -101,10 +100,13 @@ pub fn generate(current: &str, boot: &Boot) -> Result<String, CmdlineError> {
         ("kprobe_event", &boot.kprobes, ';'),
     ] {
         if !values.is_empty() {
-            line.push(list(name, values, separator)?);
+            ours.push(list(name, values, separator)?);
         }
     }
-    line.extend(boot.tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+    ours.extend(boot.tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+    // The kernel adds events to events (`trace_append_boot_param`, kernel/trace/trace.c, Linux 7.3): the last word alone
+    // does not win.
+    line.extend(ours.into_iter().filter(|own| !append.iter().any(|other| same_key(key(own), key(other)))));
     line.push(list("blackout.run", std::slice::from_ref(&boot.run_id), ',')?);
     line.extend(append.into_iter().map(str::to_owned));
 
@@ -233,6 +235,17 @@ mod tests {
     fn nothing_to_trace_leaves_the_function_tracer_off() {
         let boot = Boot { run_id: "x".into(), ..Boot::default() };
         assert_eq!(generate("", &boot).unwrap(), "trace_clock=x86-tsc trace_buf_size=2M blackout.run=x");
+    }
+
+    #[test]
+    fn what_the_user_appends_stands_instead_of_ours() {
+        let boot = Boot { append: "kprobe_event= trace-buf-size=9M".into(), ..boot() };
+        let line = generate("", &boot).unwrap();
+        assert!(!line.contains("luo_open") && !line.contains("2M"), "{line}");
+        assert!(
+            line.contains("trace_clock=x86-tsc ") && line.ends_with("kprobe_event= trace-buf-size=9M"),
+            "{line}"
+        );
     }
 
     #[test]
