@@ -29,9 +29,9 @@ as_nobody() {
     nobody 'blackout report given.blackout' >$out/nobody-report.txt 2>&1
     nobody 'blackout compare given.blackout -- given.blackout' >$out/nobody-compare.txt 2>&1
     nobody 'blackout export --openmetrics given.prom given.blackout && cat given.prom' >$out/nobody-export.txt 2>&1
-    # Looks at it in a terminal, and leaves.
+    # Looks at it in a terminal, which has no size until it is told one, and leaves.
     { sleep 5; printf q; } | script --quiet --return --command \
-        "su -s /bin/sh nobody -c 'TERM=xterm blackout tui /tmp/given.blackout'" $out/nobody-tui.txt >/dev/null
+        "stty rows 24 cols 80; su -s /bin/sh nobody -c 'TERM=xterm blackout tui /tmp/given.blackout'" $out/nobody-tui.txt >/dev/null
     echo "tui $?" >>$out/nobody-tui.txt
     su -s /bin/sh nobody -c 'blackout arm' >$out/nobody-arm.txt 2>&1
     su -s /bin/sh nobody -c 'blackout last' >$out/nobody-last.txt 2>&1
