@@ -40,6 +40,7 @@ pub fn call(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered(ctx: &ProbeContext) -> u32 {
+    static NOTHING: [u8; 1] = [0];
     let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
     let (ip, cookie) = unsafe { (bpf_get_func_ip(ctx.as_ptr()), bpf_get_attach_cookie(ctx.as_ptr())) };
@@ -47,17 +48,22 @@ fn entered(ctx: &ProbeContext) -> u32 {
     // SAFETY: the buffer is as long as said; on an error the kernel zeroes it.
     unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), 16) };
     let [low, high] = comm;
-    let starts = subject::starts(ctx);
-    let (mut texts, mut known, mut numbers) = ([0; 2], 0, [0; 2]);
+    let arg = |n| ctx.arg::<u64>(n).unwrap_or(0);
+    let mut texts = [NOTHING.as_ptr() as u64; 2];
+    let (mut known, mut numbers) = (0, [0; 2]);
     if let Some(subject) = subject::of(cookie) {
         for slot in 0..2 {
-            texts[slot] = subject::text(&starts, &subject.texts[slot]);
-            let (number, found) = subject::number(&starts, &subject.numbers[slot]);
-            known |= u64::from(found) << slot;
-            numbers[slot] = number;
+            if let Some(text) = subject::text(ctx, &subject.texts[slot]) {
+                texts[slot] = text;
+            }
+            if let Some(number) = subject::number(ctx, &subject.numbers[slot]) {
+                known |= 1 << slot;
+                numbers[slot] = number;
+            }
         }
     }
-    let ([_, a, b, c, ..], [first, second], [n, m]) = (starts, texts, numbers);
+    let (args, [first, second], [n, m]) = ([arg(0), arg(1), arg(2)], texts, numbers);
+    let [a, b, c] = args;
     emit(&ENTER_FORMAT, &[next(), ip, a, b, c, low, high, first, second, known, n, m]);
     cost::end(began_ns);
     0
