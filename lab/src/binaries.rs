@@ -5,6 +5,7 @@ use crate::packages;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +34,15 @@ pub fn build() -> Result<Binaries> {
     let target = target.join("lab");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What an outer cargo set for its own build is not meant for this one.
-    for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "CARGO_MANIFEST_DIR"] {
+    for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        command.env_remove(name);
+    }
+    // Nor what it says of its own package: build scripts look at it, and build anew when it is another's.
+    let of_a_package = |name: &OsString| {
+        let name = name.to_string_lossy();
+        ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+    };
+    for name in env::vars_os().map(|(name, _)| name).filter(of_a_package) {
         command.env_remove(name);
     }
     command

@@ -8,6 +8,7 @@ mod exports;
 mod fleet;
 mod package;
 mod page;
+mod release;
 mod resample;
 mod schema;
 mod sysroot;
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
         Task::Fleet(options) => fleet::run_with(&options),
         Task::Package { check: false } => package::write(),
         Task::Package { check: true } => package::check(),
-        Task::Release => package::release(),
+        Task::Release => release::write(),
         Task::Page => page::check(),
         Task::Exports => exports::check(),
         Task::Resample(draw) => resample::run(&draw),

@@ -1,7 +1,7 @@
 //! The Debian package, and trying it in a clean root.
 
 use crate::tools;
-use crate::workspace::{self, run};
+use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use lab::progress::Progress;
 use lab::{binaries, cache::Cache, exec, host::Root, packages};
@@ -38,13 +38,14 @@ pub fn build(version: Option<&str>) -> Result<PathBuf> {
     let dir = program.parent().context("the program lies nowhere")?;
     manual(&program, dir)?;
     let target = dir.parent().and_then(Path::parent).context("the program lies in no target folder")?;
-    let deb =
-        workspace::target("package")?.join(format!("blackout_{}_amd64.deb", version.unwrap_or(VERSION)));
-    fs::create_dir_all(workspace::target("package")?)?;
+    let version = version.unwrap_or(VERSION);
+    let packages = workspace::target("package")?;
+    fs::create_dir_all(&packages)?;
+    let deb = packages.join(format!("blackout_{version}_amd64.deb"));
     let mut command = workspace::command(cargo_deb)?;
     command.env("CARGO_TARGET_DIR", target);
     command.args(["deb", "--package", "profiler", "--no-build", "--no-strip", "--quiet", "--target", TARGET]);
-    command.args(["--deb-version", version.unwrap_or(VERSION), "--output"]).arg(&deb);
+    command.args(["--deb-version", version, "--output"]).arg(&deb);
     exec::output(&mut command)?;
     Ok(deb)
 }
@@ -130,75 +131,4 @@ fn books(path: &str) -> bool {
 
 fn difference<'a>(before: &'a BTreeSet<String>, after: &'a BTreeSet<String>) -> Vec<&'a str> {
     after.difference(before).map(String::as_str).filter(|path| !books(path)).collect()
-}
-
-/// Version of cargo-cyclonedx.
-const CARGO_CYCLONEDX: &str = "0.5.9";
-
-/// The release: an archive of the program with everything around it, the package, a list of all components (SBOM),
-/// and the checksums of these. Prints the folder.
-///
-/// # Errors
-/// When a part cannot be built.
-pub fn release() -> Result<()> {
-    let deb = build(None)?;
-    let program = binaries::build()?.blackout;
-    let built = program.parent().context("the program lies nowhere")?;
-    let release = workspace::target("release-archive")?;
-    let _ = fs::remove_dir_all(&release);
-    let name = format!("blackout-{VERSION}-{TARGET}");
-    let tree = release.join(&name);
-    fs::create_dir_all(&tree)?;
-    let root = workspace::root()?;
-    let mut copy = Command::new("cp");
-    copy.arg("-r").arg(&program).arg(built.join("man")).arg(built.join("completions"));
-    copy.args(
-        ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs"].map(|file| root.join(file)),
-    );
-    copy.arg(root.join("profiler-ebpf/LICENSE-GPL-2.0")).arg(&tree);
-    exec::output(&mut copy)?;
-    let sbom = sbom()?;
-    fs::copy(&sbom, tree.join("sbom.cdx.json"))?;
-    fs::copy(&sbom, release.join(format!("{name}.cdx.json")))?;
-    fs::copy(&deb, release.join(deb.file_name().context("the package has no name")?))?;
-    let mut tar = Command::new("tar");
-    // The same files give the same archive.
-    tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--zstd", "-C"]);
-    tar.arg(&release).arg("-cf").arg(release.join(format!("{name}.tar.zst"))).arg(&name);
-    exec::output(&mut tar)?;
-    fs::remove_dir_all(&tree)?;
-    checksums(&release)?;
-    println!("{}", release.display());
-    Ok(())
-}
-
-/// What the program is made of, in CycloneDX's format.
-fn sbom() -> Result<PathBuf> {
-    let cyclonedx = tools::installed(&Cache::open()?, "cargo-cyclonedx", CARGO_CYCLONEDX)?;
-    let name = "blackout-sbom";
-    let mut command = workspace::command(cyclonedx)?;
-    command.args(["cyclonedx", "--manifest-path", "profiler/Cargo.toml", "--format", "json"]);
-    command.args(["--target", TARGET, "--override-filename", name]);
-    exec::output(&mut command)?;
-    // It writes beside each manifest of the workspace.
-    let root = workspace::root()?;
-    let kept = workspace::target("package")?.join("blackout.cdx.json");
-    fs::create_dir_all(workspace::target("package")?)?;
-    for member in ["profiler", "profiler-common", "profiler-ebpf", "lab", "xtask"] {
-        let written = root.join(member).join(format!("{name}.json"));
-        if member == "profiler" {
-            fs::copy(&written, &kept).with_context(|| format!("no {}", written.display()))?;
-        }
-        let _ = fs::remove_file(written);
-    }
-    Ok(kept)
-}
-
-/// `SHA256SUMS`, as sha256sum(1) reads it.
-fn checksums(dir: &Path) -> Result<()> {
-    let mut names: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name()).collect();
-    names.sort();
-    let sums = exec::output(Command::new("sha256sum").args(names).current_dir(dir))?;
-    fs::write(dir.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")?;
-    run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(dir))
 }

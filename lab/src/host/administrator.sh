@@ -81,5 +81,5 @@ if [ "$count" -ge "$updates" ]; then
     finish 0
 fi
 systemctl start lab-guests || { say "error no guest runs"; finish 1; }
-say "systemctl kexec"
+say "kexec"
 systemctl kexec || { say "error systemctl kexec failed"; finish 1; }

@@ -1,7 +1,7 @@
 //! The whole course, and what must be true after it.
 
 use super::disk::{self, Put};
-use super::machine::{End, Lasted, Metal, Pull};
+use super::machine::{End, Life, Metal, Pull};
 use super::root::{self, Base};
 use crate::accel;
 use crate::cache::Cache;
@@ -73,7 +73,7 @@ impl Host {
         disk::take(&disk, RECORDINGS, &self.out)?;
         let notes = self.out.join("lab");
         progress.note(&format!("what is left is in {}", self.out.display()));
-        ensure!(ended?.0 == End::Off(0), "the administrator gave up: {}", said(&notes));
+        ensure!(ended?.end == End::Off(0), "the administrator gave up: {}", said(&notes));
         progress.done();
         check(&notes, updates)?;
         let note = |name: &str| fs::read_to_string(notes.join(name)).unwrap_or_default();
@@ -97,35 +97,34 @@ impl Host {
     pub fn pull_the_cable(&self, cuts: u32, seed: u64) -> Result<()> {
         let before = self.scratch.join("before.img");
         self.make(&before)?;
-        let (ended, _) = self.metal(&before, "measure 0", "before")?.live(None)?;
-        ensure!(ended == End::Off(0), "the host could not be set up");
+        let set_up = self.metal(&before, "measure 0", "before")?.live(None)?;
+        ensure!(set_up.end == End::Off(0), "the host could not be set up");
         let disk = self.scratch.join("cut.img");
         copy(&before, &disk)?;
-        let (ended, lasted) = self.metal(&disk, "measure 1", "whole")?.live(None)?;
-        ensure!(ended == End::Off(0), "no live update");
+        let whole = self.metal(&disk, "measure 1", "whole")?.live(None)?;
+        ensure!(whole.end == End::Off(0), "no live update");
         let mut counts = [0_u32; 3];
         for cut in 0..cuts {
             copy(&before, &disk)?;
-            let pull = moment(lasted, mix(seed.wrapping_add(u64::from(cut))));
+            let pull = moment(&whole, mix(seed.wrapping_add(u64::from(cut))));
             let name = format!("cut-{cut}");
-            self.metal(&disk, "measure 1", &name)?.live(Some(pull))?;
-            let printed = fs::read_to_string(self.out.join(format!("{name}.log"))).unwrap_or_default();
-            let (again, _) = self.metal(&disk, "look", &format!("{name}-again"))?.live(None)?;
-            ensure!(again == End::Off(0), "{name}: the host did not come up again");
+            let cut_short = self.metal(&disk, "measure 1", &name)?.live(Some(pull))?;
+            let again = self.metal(&disk, "look", &format!("{name}-again"))?.live(None)?;
+            ensure!(again.end == End::Off(0), "{name}: the host did not come up again");
             let notes = self.out.join(&name);
             disk::take(&disk, NOTES, &notes)?;
             disk::take(&disk, RECORDINGS, &notes)?;
-            let verdict = Verdict::of(&notes.join("lab"), printed.contains("LAB: restored"))
+            let verdict = Verdict::of(&notes.join("lab"), cut_short.restored)
                 .with_context(|| format!("{name}, pulled {pull:?}"))?;
             eprintln!("lab: {name}: pulled {pull:?}: {verdict:?}");
             counts[verdict as usize] += 1;
         }
         let [none, partial, complete] = counts;
         println!(
-            "{cuts} cuts in {:.1} s before a live update and {:.1} s of one: {none} left no recording, {partial} one that says it is partial, \
-             {complete} a complete one of a live update that was",
-            lasted.before.as_secs_f64(),
-            lasted.update.as_secs_f64()
+            "{cuts} cuts in {:.1} s before a live update and {:.1} s of one: {none} left no recording, {partial} \
+             one that says it is partial, {complete} a complete one of a live update that was",
+            whole.before.as_secs_f64(),
+            whole.update.as_secs_f64()
         );
         Ok(())
     }
@@ -194,10 +193,10 @@ impl Host {
 
 /// One moment of a life, each as likely as any other. What is within the live update is counted from its beginning, for
 /// the way there takes its time on a busy machine.
-fn moment(lasted: Lasted, random: u64) -> Pull {
-    let whole_ms = (lasted.before + lasted.update).as_millis().max(1);
+fn moment(whole: &Life, random: u64) -> Pull {
+    let whole_ms = (whole.before + whole.update).as_millis().max(1);
     let at = Duration::from_millis(u64::try_from(u128::from(random) % whole_ms).unwrap_or(0));
-    at.checked_sub(lasted.before).map_or(Pull::Before(at), Pull::Within)
+    at.checked_sub(whole.before).map_or(Pull::Before(at), Pull::Within)
 }
 
 /// What was found after the cable was pulled.

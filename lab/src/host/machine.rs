@@ -1,6 +1,7 @@
 //! One life of the machine: from power on to power off, or to the cable being pulled.
 
 use crate::qemu::{Accel, Iommu, Machine};
+use crate::result::Stage;
 use crate::watch::{Console, Event};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
@@ -11,9 +12,6 @@ use std::time::{Duration, Instant};
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// What the administrator says when the live update begins.
-const LIVE_UPDATE: &str = "LAB: systemctl kexec";
-
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
@@ -23,13 +21,17 @@ pub enum End {
     Pulled,
 }
 
-/// How long a life lasted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lasted {
+/// A life that ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Life {
+    /// How.
+    pub end: End,
     /// From power on to the beginning of the live update, or all of it.
     pub before: Duration,
     /// From there to the end.
     pub update: Duration,
+    /// Guests were restored.
+    pub restored: bool,
 }
 
 /// When the cable is pulled.
@@ -64,7 +66,7 @@ impl Metal<'_> {
     ///
     /// # Errors
     /// When it hangs or crashes, or QEMU cannot be run.
-    pub fn live(&self, pull: Option<Pull>) -> Result<(End, Lasted)> {
+    pub fn live(&self, pull: Option<Pull>) -> Result<Life> {
         let orders = self.disk.with_extension("orders");
         // A disk has whole sectors.
         let mut bytes = format!("{}\n", self.orders).into_bytes();
@@ -93,7 +95,7 @@ impl Metal<'_> {
         let mut console = Console::default();
         let mut vm = machine.start()?;
         let (started, mut heard, mut said) = (Instant::now(), Instant::now(), None);
-        let (mut printed, mut began): (Vec<u8>, Option<Instant>) = (Vec::new(), None);
+        let (mut began, mut restored): (Option<Instant>, bool) = (None, false);
         loop {
             let ended = vm.ended()?;
             let mut bytes = Vec::new();
@@ -101,23 +103,21 @@ impl Metal<'_> {
             if !bytes.is_empty() {
                 heard = Instant::now();
             }
-            if began.is_none() {
-                printed.extend_from_slice(&bytes);
-                let said = String::from_utf8_lossy(&printed);
-                began = said.contains(LIVE_UPDATE).then(Instant::now);
-            }
             for event in console.feed(&bytes) {
                 match event {
                     Event::Done(code) => said = Some(code),
                     Event::Panic(line) | Event::Oops(line) => bail!("the host crashed: {line}"),
                     Event::Error(message) => eprintln!("lab: host: {message}"),
-                    Event::Stage(_) => {}
+                    Event::Stage(Stage::Kexec) => began = began.or_else(|| Some(Instant::now())),
+                    Event::Stage(stage) => restored |= stage == Stage::Restored,
                 }
             }
-            if ended.is_some() {
+            let life = |end| {
                 let before = began.map_or(started.elapsed(), |began| began - started);
-                let lasted = Lasted { before, update: started.elapsed().saturating_sub(before) };
-                return said.map(|code| (End::Off(code), lasted)).with_context(|| {
+                Life { end, before, update: started.elapsed().saturating_sub(before), restored }
+            };
+            if ended.is_some() {
+                return said.map(|code| life(End::Off(code))).with_context(|| {
                     format!(
                         "the host powered off before its administrator was done: {}",
                         self.serial.display()
@@ -130,7 +130,7 @@ impl Metal<'_> {
                 None => false,
             };
             if pulled {
-                return Ok((End::Pulled, Lasted::default()));
+                return Ok(life(End::Pulled));
             }
             if heard.elapsed() > self.timeout {
                 bail!("the host hung: silent for {} s ({})", self.timeout.as_secs(), self.serial.display());

@@ -6,7 +6,7 @@ use profiler_common::record::Record;
 
 use super::{AgentError, tracefs::Instance};
 use crate::{
-    catalogue::{CATALOGUE, RETURN_SUFFIX, Way},
+    catalogue::{CATALOGUE, Way, boot_symbol},
     evidence::{
         event::Event,
         trace::{self, CpuPages, TraceKind},
@@ -80,7 +80,5 @@ pub fn quiet(global: &Instance, events: &[String]) -> Result<(), AgentError> {
 
 /// A kprobe of another than us has another name.
 fn is_ours(event: &str) -> bool {
-    event
-        .strip_prefix("kprobes/")
-        .is_none_or(|name| CATALOGUE.by_symbol(name.strip_suffix(RETURN_SUFFIX).unwrap_or(name)).is_some())
+    event.strip_prefix("kprobes/").is_none_or(|name| CATALOGUE.by_symbol(boot_symbol(name)).is_some())
 }

@@ -63,8 +63,8 @@ pub fn collect(state_dir: &Path, argv: &[String], look: Look) -> Result<Collecte
         };
         Probes::attach(Side::Incoming, look, ready)
     });
-    // Every wait ends with the loader, whatever becomes of it.
-    // With `hot`, what is counted is counted from the first call on.
+    // Every wait ends with the loader, whatever becomes of it. With `hot`, what is counted is counted from the first
+    // call on.
     let _ = loaded.recv();
     // In a kernel without kprobes nothing else sees the restore's first calls.
     if look.probes_first || !Instance::global()?.path("kprobe_events").exists() {

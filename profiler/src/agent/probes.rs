@@ -134,7 +134,9 @@ impl Probes {
         let mut found: Vec<(&Wanted, Places)> =
             functions.iter().map(|wanted| (wanted, probes.find(wanted))).collect();
         probes.symbols.extend(found.iter().flat_map(|(_, places)| places.iter().cloned()));
-        found.extend(probes.callbacks(&handlers, btf.as_ref()));
+        let callbacks = probes.callbacks(&handlers, btf.as_ref());
+        probes.symbols.extend(callbacks.iter().flat_map(|(_, places)| places.iter().cloned()));
+        found.extend(callbacks);
         all.extend(probes.together(kernel_functions.is_ok(), found)?);
         for state in all.iter_mut().filter(|state| state.error.is_none()) {
             state.error = missing.remove(&state.probe);
@@ -229,7 +231,6 @@ impl Probes {
             match singly.attach(&format!("{symbol}-{address:x}"), Place::Address(*address), wanted) {
                 Ok(links) => {
                     self.links.extend(links);
-                    self.symbols.push((*address, symbol.clone()));
                     state.symbol = Some(symbol.clone());
                 }
                 Err(error) => state.error = Some(error.to_string()),
@@ -238,8 +239,8 @@ impl Probes {
         state
     }
 
-    /// Attaches many with one link for both ends of all, if the kernel has what a `session` takes; where it cannot do that, with one link for all
-    /// entries and one for all returns; where it cannot do that either, one by one.
+    /// Attaches many with one link for both ends of all, if the kernel has what a `session` takes; where it cannot do
+    /// that, with one link for all entries and one for all returns; where it cannot do that either, one by one.
     fn together(
         &mut self,
         session: bool,
@@ -261,7 +262,6 @@ impl Probes {
             state.attached_tsc = (!places.is_empty()).then_some(attached_tsc);
             state.symbol = places.first().map(|(_, symbol)| symbol.clone());
             state.error = places.is_empty().then(|| wanted.absent());
-            self.symbols.extend(places);
             state
         });
         Ok(states.collect())

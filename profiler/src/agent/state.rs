@@ -50,7 +50,7 @@ pub fn current() -> Option<String> {
 pub fn set_current(run_id: &str) -> Result<(), AgentError> {
     let path = Path::new(CURRENT);
     if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir).map_err(AgentError::file("create", dir))?;
+        private_dir(dir)?;
     }
     fs::write(path, format!("{run_id}\n")).map_err(AgentError::file("write", path))
 }
@@ -96,8 +96,8 @@ fn begun(state: &Path, run_id: &str) -> Result<Option<(Run, bool)>, AgentError> 
 }
 
 /// Makes a folder for its owner alone, if there is none.
-fn private_dir(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+fn private_dir(dir: &Path) -> Result<(), AgentError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(AgentError::file("create", dir))
 }
 
 /// A recording that is being written; every error names the file.
@@ -120,7 +120,7 @@ impl Recorder {
     /// A new file.
     pub fn create(path: &Path) -> Result<Self, AgentError> {
         if let Some(dir) = path.parent() {
-            private_dir(dir).map_err(AgentError::file("create", dir))?;
+            private_dir(dir)?;
         }
         Self::wrap(path, Writer::create(path))
     }

@@ -25,6 +25,11 @@ pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
 /// symbol alone.
 pub const RETURN_SUFFIX: &str = "_ret";
 
+/// The symbol that the event of a boot kprobe is named after, whichever end of the function it is about.
+pub fn boot_symbol(event: &str) -> &str {
+    event.strip_suffix(RETURN_SUFFIX).unwrap_or(event)
+}
+
 /// What lies before the window, where something of it is told among phases.
 pub const BROWNOUT: &str = "brownout";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    catalogue::{Place, RETURN_SUFFIX},
+    catalogue::{Place, boot_symbol},
     report::{Coverage, Handover, Outcome, Report},
 };
 
@@ -40,7 +40,7 @@ impl Spoil {
         for probe in &loss.per_probe {
             let reason = format!("{} lost of {}: {}", probe.count, probe.probe, probe.reason);
             // Named by the catalogue, or by the event of a boot kprobe, which is named for its symbol.
-            let event = probe.probe.strip_suffix(RETURN_SUFFIX).unwrap_or(&probe.probe);
+            let event = boot_symbol(&probe.probe);
             let named =
                 |known: &&Coverage| known.probe == probe.probe || known.symbol.as_deref() == Some(event);
             match report.coverage.iter().find(named) {

@@ -6,7 +6,7 @@ use profiler_common::{cost::CostRecord, hot::HotRecord, vcpu::VcpuRecord};
 
 use super::{Half, Moment, Sighting, Source, What};
 use crate::{
-    catalogue::{CATALOGUE, Found, Probe, RETURN_SUFFIX},
+    catalogue::{CATALOGUE, Found, Probe, boot_symbol},
     evidence::{
         event::Event,
         probe_record::{ProbeCall, ProbeRecord},
@@ -164,8 +164,7 @@ fn boot_event(probe: &'static Probe, args: &[(String, Value)]) -> What {
 /// A kprobe that `blackout load` put on the command line: the event is named after its symbol. What it
 /// read out of structures counts only if the kernel has the `layouts` of the one that wrote the command line.
 fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)], layouts: bool) -> Option<What> {
-    let symbol = event.strip_suffix(RETURN_SUFFIX).unwrap_or(event);
-    let probe = CATALOGUE.by_symbol(symbol)?;
+    let probe = CATALOGUE.by_symbol(boot_symbol(event))?;
     let source = Source::BootKprobe;
     let number = |wanted: &str| {
         args.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| match value {
