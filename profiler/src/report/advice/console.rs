@@ -1,10 +1,12 @@
 //! What the log's way to a console took.
 //!
-//! printk returns when a legacy console has taken the line, so between two lines that follow each other
-//! the first was written (`console_unlock`, kernel/printk/printk.c, Linux 7.3). How long a byte takes is
-//! measured twice: when the console is switched on it is given all lines so far at once; and of the times
-//! between lines, shared out to the bytes of the first, the shortest hold nothing else. A console that is
-//! written to by a thread of its own shows in the second, which is then next to nothing.
+//! Until a console has a thread of its own, printk returns when the line is written, so between two lines
+//! that follow each other the first was (`console_unlock` and `nbcon_legacy_emit_next_record`,
+//! kernel/printk, Linux 7.3). How long a byte takes is measured twice: when the console is switched on it is
+//! given all lines so far at once; and of the times between lines, shared out to the bytes of the first, the
+//! shortest hold nothing else. From the first line that another follows sooner than it could have been
+//! written, a thread writes (`printk_kthreads_ready`; the 8250's console has one since Linux 7.3): that
+//! lengthens the window only where the thread has no other CPU to run on.
 
 use super::{Case, Finding, Line, detect::phase_at};
 use crate::report::Report;
@@ -26,39 +28,50 @@ pub fn output(case: &Case) -> Option<Finding> {
     let shown = level(report)?;
     let on = |line: &Line| line.text.contains("console [") && line.text.ends_with("] enabled");
     let switched_on = case.log.iter().rposition(on)?;
-    let written = |line: &&Line| line.level < shown;
+    let written = |line: &&Line| line.level < shown && line.at_ns.is_none_or(|at| at < window_end);
     let bytes = |lines: &[Line]| lines.iter().filter(written).map(size).sum::<u64>();
 
     let (backlog, after) = case.log.split_at_checked(switched_on + 1)?;
     let flushed = gap(backlog.last()?, after.first()?)?;
     let at_once = flushed as f64 / bytes(backlog).max(1) as f64;
-    let mut each: Vec<f64> = after
+    let long = |line: &Line| written(&line) && size(line) >= LONG;
+    let too_soon =
+        |line: &Line, next| long(line) && gap_per_byte(line, next).is_some_and(|ns| ns < at_once / 2.0);
+    let by_printk = after.windows(2).position(|pair| matches!(pair, [line, next] if too_soon(line, next)));
+    let (waited_for, by_thread) = after.split_at(by_printk.unwrap_or(after.len()));
+
+    let mut each: Vec<f64> = waited_for
         .windows(2)
         .filter_map(|pair| pair.first().zip(pair.last()))
-        .filter(|(line, _)| written(line) && size(line) >= LONG)
-        .filter_map(|(line, next)| Some(gap(line, next)? as f64 / size(line) as f64))
+        .filter(|(line, _)| long(line))
+        .filter_map(|(line, next)| gap_per_byte(line, next))
         .collect();
     each.sort_by(f64::total_cmp);
     let shortest = each.get(each.len() / 20).filter(|_| each.len() >= LINES)?;
     let per_byte = at_once.min(*shortest);
-
-    let inside: Vec<&Line> =
-        case.log.iter().filter(|line| line.at_ns.is_none_or(|at| at < window_end)).collect();
-    let lines: Vec<&Line> = inside.into_iter().filter(written).collect();
-    let all: u64 = lines.iter().map(|line| size(line)).sum();
+    let beside = if report.run.cpus > 1 { bytes(by_thread) } else { 0 };
+    let all = bytes(case.log);
     Some(Finding {
         phase: phase_at(report, backlog.last()?.at_ns?)?,
-        saving_ns: (all as f64 * per_byte) as u64,
+        saving_ns: ((all - beside) as f64 * per_byte) as u64,
         facts: vec![
-            ("lines", lines.len().to_string()),
+            ("lines", case.log.iter().filter(written).count().to_string()),
             ("bytes", all.to_string()),
             ("per_byte", format!("{per_byte:.0}")),
+            (
+                "beside",
+                if beside > 0 { format!(", {beside} of them by a thread beside it") } else { String::new() },
+            ),
         ],
     })
 }
 
 fn size(line: &Line) -> u64 {
     line.text.len() as u64 + AROUND
+}
+
+fn gap_per_byte(line: &Line, next: &Line) -> Option<f64> {
+    Some(gap(line, next)? as f64 / size(line) as f64)
 }
 
 fn gap(line: &Line, next: &Line) -> Option<u64> {

@@ -81,6 +81,23 @@ fn console_output_costs_what_its_bytes_take() {
     assert_eq!(advice[0].phase, "first");
 }
 
+/// Linux 7.3 on a serial line: after 30 lines of its own, printk leaves them to the console's thread.
+#[test]
+fn what_a_thread_writes_is_free_where_it_has_a_cpu() {
+    let mut log = log(6);
+    let from = log.len() - 30;
+    let start = log[from].at_ns.unwrap();
+    for (number, line) in log[from..].iter_mut().enumerate() {
+        line.at_ns = Some(start + number as i64 * 100_000);
+    }
+    let mut report = report(vec![]);
+    let advice = advise(&Case { report: &report, log: &log });
+    assert_one(&advice, "console-output", 60);
+    assert!(advice[0].text.contains("91 log lines") && advice[0].text.contains("3000 of them"), "{advice:?}");
+    report.run.cpus = 1;
+    assert_one(&advise(&Case { report: &report, log: &log }), "console-output", 90);
+}
+
 #[test]
 fn a_quiet_kernel_or_one_without_a_console_is_left_alone() {
     let mut quiet = report(vec![]);
