@@ -11,7 +11,7 @@ use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT};
 use crate::{
     cost,
     hot::session_is_return,
-    record::{emit, next},
+    record::{emit, next, reject},
     subject,
 };
 
@@ -40,30 +40,24 @@ pub fn call(ctx: ProbeContext) -> u32 {
 
 #[inline(always)]
 fn entered(ctx: &ProbeContext) -> u32 {
-    static NOTHING: [u8; 1] = [0];
     let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
     let (ip, cookie) = unsafe { (bpf_get_func_ip(ctx.as_ptr()), bpf_get_attach_cookie(ctx.as_ptr())) };
+    let Some(subject) = subject::of(cookie) else {
+        reject();
+        return 0;
+    };
     let mut comm = [0_u64; 2];
     // SAFETY: the buffer is as long as said; on an error the kernel zeroes it.
     unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), 16) };
-    let [low, high] = comm;
-    let arg = |n| ctx.arg::<u64>(n).unwrap_or(0);
-    let mut texts = [NOTHING.as_ptr() as u64; 2];
-    let (mut known, mut numbers) = (0, [0; 2]);
-    if let Some(subject) = subject::of(cookie) {
-        for slot in 0..2 {
-            if let Some(text) = subject::text(ctx, &subject.texts[slot]) {
-                texts[slot] = text;
-            }
-            if let Some(number) = subject::number(ctx, &subject.numbers[slot]) {
-                known |= 1 << slot;
-                numbers[slot] = number;
-            }
-        }
-    }
-    let (args, [first, second], [n, m]) = ([arg(0), arg(1), arg(2)], texts, numbers);
-    let [a, b, c] = args;
+    // SAFETY: a kprobe's context is the registers.
+    let starts = subject::starts(unsafe { &*ctx.regs });
+    // One by one: a closure would be a function of its own.
+    let (first, second) =
+        (subject::text(&starts, &subject.texts[0]), subject::text(&starts, &subject.texts[1]));
+    let (n, n_known) = subject::number(&starts, &subject.numbers[0]);
+    let (m, m_known) = subject::number(&starts, &subject.numbers[1]);
+    let ([_, a, b, c, ..], [low, high], known) = (starts, comm, n_known | m_known << 1);
     emit(&ENTER_FORMAT, &[next(), ip, a, b, c, low, high, first, second, known, n, m]);
     cost::end(began_ns);
     0
@@ -72,9 +66,9 @@ fn entered(ctx: &ProbeContext) -> u32 {
 #[inline(always)]
 fn returned(ctx: &RetProbeContext) -> u32 {
     let began_ns = cost::begin();
-    // SAFETY: the context is the one the kernel gave us.
-    let ip = unsafe { bpf_get_func_ip(ctx.as_ptr()) };
-    emit(&EXIT_FORMAT, &[next(), ip, ctx.ret::<u64>()]);
+    // SAFETY: the context is the one the kernel gave us, and a kretprobe's is the registers.
+    let (ip, value) = unsafe { (bpf_get_func_ip(ctx.as_ptr()), (*ctx.regs).rax) };
+    emit(&EXIT_FORMAT, &[next(), ip, value]);
     cost::end(began_ns);
     0
 }

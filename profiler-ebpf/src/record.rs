@@ -52,6 +52,12 @@ pub fn emit<const F: usize, const N: usize>(format: &'static [u8; F], words: &[u
         bpf_trace_vprintk(format.as_ptr().cast(), F as u32, words.as_ptr().cast::<c_void>(), (N * 8) as u32)
     };
     if written < 0 {
-        count(record::REJECTED);
+        reject();
     }
+}
+
+/// Counts a record that could not be written.
+#[inline(always)]
+pub fn reject() {
+    count(record::REJECTED);
 }

@@ -42,8 +42,7 @@ pub fn cmdline(run_id: &str, append: &str, trace_boot: bool) -> Result<String, A
     let current = fs::read_to_string(path).map_err(AgentError::file("read", path))?;
     let tsc_hz = identity::kernel(&kmsg::read_all()?).tsc_hz;
     // Layouts are this kernel's: what is read by them counts only in another of the same build.
-    let types = names::kernel_types();
-    let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+    let btf = names::kernel_types();
     let devices = if vfio_holds_a_device() { device_kprobes(btf.as_ref())? } else { Vec::new() };
     let boot = boot(run_id, tsc_hz.map(|hz| hz / 1000), append, trace_boot, btf.as_ref(), devices);
     Ok(cmdline::generate(current.trim_end(), &boot)?)

@@ -1,6 +1,9 @@
 //! Tells the programs whose time a call is: walks through this kernel's structures.
 
-use std::{fs, os::fd::AsFd};
+use std::{
+    fs::{self, File},
+    os::fd::AsFd,
+};
 
 use profiler_common::walk::{SLOTS, Subject, Walk};
 
@@ -13,9 +16,19 @@ use crate::{
     catalogue::{CATALOGUE, Probe, path::Path},
 };
 
-/// The kernel's BTF; `None` without `CONFIG_DEBUG_INFO_BTF`.
-pub fn kernel_types() -> Option<Vec<u8>> {
-    fs::read("/sys/kernel/btf/vmlinux").ok()
+/// The kernel's BTF, for as long as the process lives; `None` without `CONFIG_DEBUG_INFO_BTF`.
+///
+/// Mapped where the kernel can do that (`btf_sysfs_vmlinux_mmap`, kernel/bpf/sysfs_btf.c, since Linux 6.16): a copy is
+/// some megabytes that the kernel has to clear, to copy and to give back.
+pub fn kernel_types() -> Option<Btf<'static>> {
+    const PATH: &str = "/sys/kernel/btf/vmlinux";
+    let file = File::open(PATH).ok()?;
+    // SAFETY: what the kernel maps here is part of its image, which never changes.
+    let bytes: &'static [u8] = match unsafe { memmap2::Mmap::map(&file) } {
+        Ok(mapped) => Box::leak(Box::new(mapped)),
+        Err(_) => fs::read(PATH).ok()?.leak(),
+    };
+    Btf::parse(bytes).ok()
 }
 
 /// Kernel address of physical address 0 (`page_offset_base`, arch/x86/mm/kaslr.c, Linux 7.3: a variable

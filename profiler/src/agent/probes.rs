@@ -119,8 +119,7 @@ impl Probes {
         coverage.loaded_tsc = ticks();
         let oracle = Oracle::new(&object)?;
         let mut probes = Self { object, oracle, links, symbols: Vec::new(), counted: Vec::new() };
-        let types = types.join().unwrap_or_default();
-        let btf = types.as_deref().and_then(|types| Btf::parse(types).ok());
+        let btf = types.join().unwrap_or_default();
         let kernel_functions = hot::kernel_functions(&mut probes.object, btf.as_ref());
         let all = &mut coverage.probes;
         if look.hot {

@@ -6,7 +6,9 @@
 
 pub mod walk;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ffi::CStr};
+
+use rustc_hash::FxBuildHasher;
 
 /// Anonymous structures and unions inside each other that are searched for a member.
 const MAX_DEPTH: u32 = 8;
@@ -14,6 +16,8 @@ const MAX_DEPTH: u32 = 8;
 const MAX_MEMBERS: u32 = 100_000;
 /// Typedefs and qualifiers that are followed to a type.
 const MAX_ALIASES: u32 = 32;
+/// What a type takes at least, in a kernel rather twice as much: room for all places is made at once.
+const TYPE_BYTES: usize = 12;
 /// A kernel has some 150 000.
 const MAX_TYPES: usize = 4 << 20;
 
@@ -35,8 +39,8 @@ pub struct Btf<'a> {
     types: &'a [u8],
     /// Where each type begins in `types`; type 0 is `void` and has no place.
     places: Vec<u32>,
-    /// Named structures and unions.
-    structures: HashMap<&'a [u8], u32>,
+    /// Named structures and unions. The names are the kernel's own: nobody chooses them for their hashes.
+    structures: HashMap<&'a [u8], u32, FxBuildHasher>,
 }
 
 /// A type, as far as paths need it.
@@ -102,7 +106,9 @@ impl<'a> Btf<'a> {
             bytes.get(start..start.checked_add(length as usize)?)
         };
         let (types, strings) = (section(8).ok_or(BtfError::Header)?, section(16).ok_or(BtfError::Header)?);
-        let mut btf = Self { strings, types, places: vec![u32::MAX], structures: HashMap::new() };
+        let mut places = Vec::with_capacity(types.len() / TYPE_BYTES);
+        places.push(u32::MAX);
+        let mut btf = Self { strings, types, places, structures: HashMap::default() };
         let mut place = 0;
         while place < types.len() {
             let id = btf.places.len() as u32;
@@ -129,9 +135,10 @@ impl<'a> Btf<'a> {
         let mut ids = [None; N];
         for id in 1..self.places.len() as u32 {
             let Some(head) = self.head(id).filter(|head| head.kind == FUNCTION) else { continue };
-            let name = self.string(head.name);
+            let name = self.strings.get(head.name as usize..).unwrap_or_default();
             for (wanted, found) in names.iter().zip(&mut ids) {
-                if found.is_none() && name == wanted.as_bytes() {
+                let behind = name.strip_prefix(wanted.as_bytes());
+                if found.is_none() && behind.is_some_and(|behind| behind.first() == Some(&0)) {
                     *found = Some(id);
                 }
             }
@@ -196,7 +203,7 @@ impl<'a> Btf<'a> {
 
     fn string(&self, offset: u32) -> &'a [u8] {
         let rest = self.strings.get(offset as usize..).unwrap_or_default();
-        rest.split(|byte| *byte == 0).next().unwrap_or_default()
+        CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes)
     }
 }
 

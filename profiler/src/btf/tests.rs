@@ -69,7 +69,7 @@ fn walk_of(path: &str, goal: Goal) -> Result<(u8, Vec<i64>, i64, u8), WalkError>
     let bytes = sample();
     let btf = Btf::parse(&bytes).unwrap();
     let walk = compile(&path.parse().unwrap(), goal, Some(&btf), Some(0xffff_8880_0000_0000))?;
-    Ok((walk.arg, walk.offsets[..usize::from(walk.pointers)].to_vec(), walk.last, walk.bytes))
+    Ok((walk.arg, walk.followed().to_vec(), walk.last, walk.bytes))
 }
 
 #[test]

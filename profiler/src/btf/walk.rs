@@ -42,7 +42,10 @@ pub fn compile(
     direct_map: Option<u64>,
 ) -> Result<Walk, WalkError> {
     let mut walk = Walk { arg: path.arg + 1, ..Walk::default() };
-    let Some(base) = &path.base else { return Ok(walk) };
+    let Some(base) = &path.base else {
+        walk.itself = u8::from(goal == Goal::Number);
+        return Ok(walk);
+    };
     let text = || path.to_string();
     let btf = btf.ok_or_else(|| WalkError::NoBtf(text()))?;
     let structure =
@@ -95,16 +98,17 @@ pub fn compile(
 
 /// One more pointer, at this offset from the one before.
 fn follow(walk: &mut Walk, offset: i64, path: &Path) -> Result<(), WalkError> {
-    let place = walk.offsets.get_mut(usize::from(walk.pointers));
+    let followed = walk.followed().len();
+    let place = walk.offsets.get_mut(followed);
     *place.ok_or_else(|| WalkError::TooLong(path.to_string()))? = offset;
-    walk.pointers += 1;
+    walk.pointers = walk.pointers << 1 | 1;
     Ok(())
 }
 
 /// The same walk as an argument of a kprobe event (Documentation/trace/kprobetrace.rst), without a name.
 pub fn fetch_argument(walk: &Walk, goal: Goal) -> String {
     let mut text = format!("$arg{}", walk.arg);
-    for offset in walk.offsets.iter().take(walk.pointers.into()) {
+    for offset in walk.followed() {
         text = format!("{offset:+}({text})");
     }
     match goal {

@@ -17,9 +17,13 @@ pub use subject::{Found, Template};
 
 /// The catalogue that this build carries.
 pub static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| {
-    // `tests` below parse the same text: a build whose catalogue is empty does not pass.
-    Catalogue::parse(include_str!("probes.toml"), include_str!("phases.toml")).unwrap_or_default()
+    // `tests` below read the same text: a build whose catalogue is empty does not pass.
+    Catalogue::read(PROBES, PHASES).unwrap_or_default()
 });
+
+/// `probes.toml` and `phases.toml`, made into JSON by build.rs.
+const PROBES: &str = include_str!(concat!(env!("OUT_DIR"), "/probes.json"));
+const PHASES: &str = include_str!(concat!(env!("OUT_DIR"), "/phases.json"));
 
 /// Ends the name of a return probe's event among the incoming kernel's boot kprobes; an entry's is the
 /// symbol alone.
@@ -171,8 +175,8 @@ pub struct Window {
 }
 
 impl Catalogue {
-    /// Reads the two data files.
-    pub fn parse(probes: &str, phases: &str) -> Result<Self, toml::de::Error> {
+    /// Reads the two data files, as JSON.
+    fn read(probes: &str, phases: &str) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Probes {
@@ -189,8 +193,8 @@ impl Catalogue {
         struct Windows {
             host: Window,
         }
-        let Probes { probe: probes } = toml::from_str(probes)?;
-        let Phases { window, phase: phases } = toml::from_str(phases)?;
+        let Probes { probe: probes } = serde_json::from_str(probes)?;
+        let Phases { window, phase: phases } = serde_json::from_str(phases)?;
         Ok(Self { probes, phases, host_window: Some(window.host) })
     }
 
@@ -235,7 +239,7 @@ mod tests {
     use std::collections::HashSet;
 
     fn catalogue() -> Catalogue {
-        Catalogue::parse(include_str!("probes.toml"), include_str!("phases.toml")).unwrap()
+        Catalogue::read(PROBES, PHASES).unwrap()
     }
 
     #[test]
