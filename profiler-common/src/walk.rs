@@ -3,8 +3,10 @@
 //! A walk is made by user space out of a path in the catalogue and the running kernel's BTF, and handed
 //! to the program in the map `SUBJECTS` under the probe's attach cookie.
 
-/// Pointers that one walk follows at most.
-pub const MAX_POINTERS: usize = 5;
+/// Pointers that a walk to a string follows at most.
+pub const TEXT_POINTERS: usize = 5;
+/// Pointers that a walk to a number follows at most.
+pub const NUMBER_POINTERS: usize = 3;
 /// Strings and numbers that a record has room for, beside the arguments themselves.
 pub const SLOTS: usize = 2;
 /// Entries of the map `SUBJECTS`. Cookie 0 is nobody's.
@@ -21,12 +23,12 @@ pub struct Walk {
     pub pointers: u8,
     /// Bytes of the number at the end: 1, 2, 4 or 8; 0 if the end is a string, or the argument itself.
     pub bytes: u8,
-    /// 1 if the end is the argument itself, else 0.
+    /// 1 if the number is the argument itself, else 0.
     pub itself: u8,
     /// Zero: makes the structure whole words.
     pub reserved: [u8; 4],
     /// Where the next pointer lies, seen from the one before; bytes.
-    pub offsets: [i64; MAX_POINTERS],
+    pub offsets: [i64; TEXT_POINTERS],
     /// Where the end lies, seen from the last pointer; bytes.
     pub last: i64,
 }

@@ -6,7 +6,10 @@ use aya_ebpf::{
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
 };
-use profiler_common::record::{ENTER_FORMAT, EXIT_FORMAT};
+use profiler_common::{
+    record::{ENTER_FORMAT, EXIT_FORMAT},
+    walk::Subject,
+};
 
 use crate::{
     cost,
@@ -43,7 +46,7 @@ fn entered(ctx: &ProbeContext) -> u32 {
     let began_ns = cost::begin();
     // SAFETY: the context is the one the kernel gave us.
     let (ip, cookie) = unsafe { (bpf_get_func_ip(ctx.as_ptr()), bpf_get_attach_cookie(ctx.as_ptr())) };
-    let Some(subject) = subject::of(cookie) else {
+    let Some(Subject { texts: [first, second], numbers: [third, fourth] }) = subject::of(cookie) else {
         reject();
         return 0;
     };
@@ -52,11 +55,8 @@ fn entered(ctx: &ProbeContext) -> u32 {
     unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), 16) };
     // SAFETY: a kprobe's context is the registers.
     let starts = subject::starts(unsafe { &*ctx.regs });
-    // One by one: a closure would be a function of its own.
-    let (first, second) =
-        (subject::text(&starts, &subject.texts[0]), subject::text(&starts, &subject.texts[1]));
-    let (n, n_known) = subject::number(&starts, &subject.numbers[0]);
-    let (m, m_known) = subject::number(&starts, &subject.numbers[1]);
+    let (first, second) = (subject::text(&starts, first), subject::text(&starts, second));
+    let ((n, n_known), (m, m_known)) = (subject::number(&starts, third), subject::number(&starts, fourth));
     let ([_, a, b, c, ..], [low, high], known) = (starts, comm, n_known | m_known << 1);
     emit(&ENTER_FORMAT, &[next(), ip, a, b, c, low, high, first, second, known, n, m]);
     cost::end(began_ns);

@@ -5,6 +5,7 @@ use std::{
     os::fd::AsFd,
 };
 
+use memmap2::MmapOptions;
 use profiler_common::walk::{SLOTS, Subject, Walk};
 
 use super::bpf::{BpfError, Object, Oracle, sys};
@@ -19,12 +20,12 @@ use crate::{
 /// The kernel's BTF, for as long as the process lives; `None` without `CONFIG_DEBUG_INFO_BTF`.
 ///
 /// Mapped where the kernel can do that (`btf_sysfs_vmlinux_mmap`, kernel/bpf/sysfs_btf.c, since Linux 6.16): a copy is
-/// some megabytes that the kernel has to clear, to copy and to give back.
+/// some megabytes that the kernel has to clear, to copy and to give back. It wants the mapping private.
 pub fn kernel_types() -> Option<Btf<'static>> {
     const PATH: &str = "/sys/kernel/btf/vmlinux";
     let file = File::open(PATH).ok()?;
     // SAFETY: what the kernel maps here is part of its image, which never changes.
-    let bytes: &'static [u8] = match unsafe { memmap2::Mmap::map(&file) } {
+    let bytes: &'static [u8] = match unsafe { MmapOptions::new().map_copy_read_only(&file) } {
         Ok(mapped) => Box::leak(Box::new(mapped)),
         Err(_) => fs::read(PATH).ok()?.leak(),
     };

@@ -1,6 +1,6 @@
 //! Paths of the catalogue -> walks that the eBPF programs take.
 
-use profiler_common::walk::{MAX_POINTERS, Walk};
+use profiler_common::walk::{NUMBER_POINTERS, TEXT_POINTERS, Walk};
 
 use super::{Btf, Type};
 use crate::catalogue::path::{Path, Step};
@@ -26,7 +26,7 @@ pub enum WalkError {
     NoMember(String, String),
     #[error("{0}: {1} is not of the type that the path wants")]
     Kind(String, String),
-    #[error("{0}: more than {MAX_POINTERS} pointers")]
+    #[error("{0}: more than {TEXT_POINTERS} pointers to a string, or {NUMBER_POINTERS} to a number")]
     TooLong(String),
     #[error("{0}: where physical memory is mapped is not known")]
     NoPhysical(String),
@@ -91,6 +91,9 @@ pub fn compile(
         (Goal::Number, Type::Number { bytes }) if matches!(bytes, 1 | 2 | 4 | 8) => walk.bytes = bytes as u8,
         (Goal::Number, Type::Pointer(_)) => walk.bytes = 8,
         _ => return Err(WalkError::Kind(text(), "its end".to_owned())),
+    }
+    if goal == Goal::Number && walk.followed().len() > NUMBER_POINTERS {
+        return Err(WalkError::TooLong(text()));
     }
     walk.last = offset;
     Ok(walk)
