@@ -124,7 +124,7 @@ impl<'a> Btf<'a> {
             } else if head.kind == FUNCTION {
                 btf.functions.push((id, head.name));
             }
-            place += 12 + tail_bytes(head).ok_or(BtfError::Type(id))?;
+            place += TYPE_BYTES + tail_bytes(head).ok_or(BtfError::Type(id))?;
         }
         if place != types.len() { Err(BtfError::Type(btf.places.len() as u32)) } else { Ok(btf) }
     }
@@ -212,9 +212,10 @@ impl<'a> Btf<'a> {
 }
 
 fn head(types: &[u8], place: usize) -> Option<Head> {
-    let field = |n: usize| word(types, place.checked_add(n * 4)?);
-    let (name, info, size_or_type) = (field(0)?, field(1)?, field(2)?);
-    let (kind, count) = (info >> 24 & 0x1f, info & 0xffff);
+    let bytes = types.get(place..)?.first_chunk::<TYPE_BYTES>()?;
+    let [[name, info, size_or_type], ..] = bytes.as_chunks::<4>().0.as_chunks::<3>().0 else { return None };
+    let (name, info) = (u32::from_le_bytes(*name), u32::from_le_bytes(*info));
+    let (kind, count, size_or_type) = (info >> 24 & 0x1f, info & 0xffff, u32::from_le_bytes(*size_or_type));
     Some(Head { name, kind, count, bit_fields: info >> 31 == 1, size_or_type })
 }
 
