@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::AgentError;
+use super::{AgentError, error::chain};
 use crate::recording::{
     Frame, Side,
     frame::{Body, TraceBuffer},
@@ -126,12 +126,16 @@ impl Instance {
         let header_page = text(&header_page).map_err(AgentError::file("read", header_page))?;
         let (mut formats, mut problems) = (Vec::new(), Vec::new());
         for event in events {
-            let path = events_dir.join(event).join("format");
-            let listed = event.starts_with("kprobes/");
-            match if listed { patiently(&path) } else { text(&path) } {
-                Ok(text) => formats.push(format!("# {event}\n{text}")),
-                Err(error) if listed => problems.push(format!("no format of {event}: {error}")),
-                Err(_) => {}
+            let format = text(&events_dir.join(event).join("format")).ok().filter(|text| !text.is_empty());
+            // What the kernel listed is there, wherever it says so.
+            let format = match format {
+                None if event.starts_with("kprobes/") => without_folder(event),
+                Some(format) => Ok(format),
+                None => continue,
+            };
+            match format {
+                Ok(format) => formats.push(format!("# {event}\n{format}")),
+                Err(error) => problems.push(format!("no format of {event}: {}", chain(&error))),
             }
         }
         Ok((TraceBuffer { name: name.to_owned(), clock, header_page, formats }, problems))
@@ -248,21 +252,15 @@ fn text(path: &Path) -> io::Result<String> {
     }
 }
 
-/// The text of a boot kprobe's `format`.
+/// The format of an event that has no folder among the global events.
 ///
-/// It could not be had in some 1 of 60 lab runs (Linux 7.3), though the kernel counted the probe's hits; without
-/// it the records are lost, so it is asked for again.
-fn patiently(path: &Path) -> io::Result<String> {
-    const TRIES: u32 = 10;
-    const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
-    let mut tries = 1;
-    loop {
-        match text(path) {
-            Ok(text) if !text.is_empty() => return Ok(text),
-            Err(error) if tries == TRIES => return Err(error),
-            Ok(_) if tries == TRIES => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) | Err(_) => std::thread::sleep(PAUSE),
-        }
-        tries += 1;
-    }
+/// A boot kprobe may have none: `event_trace_init` makes the folders of all events that there are, and only later, when
+/// its lock is free again, tells those that come to make their own (`eventdir_initialized`,
+/// kernel/trace/trace_events.c, Linux 7.3), while `init_kprobe_trace` may run on another CPU. A new instance has
+/// folders of all events.
+fn without_folder(event: &str) -> Result<String, AgentError> {
+    let spare = Instance::create("blackout-formats")?;
+    let format = spare.get(&format!("events/{event}/format"));
+    spare.remove()?;
+    format
 }
