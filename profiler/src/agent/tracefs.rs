@@ -124,18 +124,20 @@ impl Instance {
         let events_dir = Path::new(ROOT).join("events");
         let header_page = events_dir.join("header_page");
         let header_page = text(&header_page).map_err(AgentError::file("read", header_page))?;
-        let (mut formats, mut problems) = (Vec::new(), Vec::new());
+        let (mut formats, mut homeless) = (Vec::new(), Vec::new());
         for event in events {
-            let format = text(&events_dir.join(event).join("format")).ok().filter(|text| !text.is_empty());
-            // What the kernel listed is there, wherever it says so.
-            let format = match format {
-                None if event.starts_with("kprobes/") => without_folder(event),
-                Some(format) => Ok(format),
-                None => continue,
-            };
+            match text(&events_dir.join(event).join("format")) {
+                Ok(format) if !format.is_empty() => formats.push(format!("# {event}\n{format}")),
+                // What the kernel listed is there, wherever it says so.
+                _ if event.starts_with("kprobes/") => homeless.push(event),
+                _ => {}
+            }
+        }
+        let mut problems = Vec::new();
+        for (event, format) in without_folders(&homeless) {
             match format {
                 Ok(format) => formats.push(format!("# {event}\n{format}")),
-                Err(error) => problems.push(format!("no format of {event}: {}", chain(&error))),
+                Err(error) => problems.push(format!("no format of {event}: {error}")),
             }
         }
         Ok((TraceBuffer { name: name.to_owned(), clock, header_page, formats }, problems))
@@ -252,15 +254,24 @@ fn text(path: &Path) -> io::Result<String> {
     }
 }
 
-/// The format of an event that has no folder among the global events.
+/// The formats of events that have no folder among the global ones, or why there are none.
 ///
 /// A boot kprobe may have none: `event_trace_init` makes the folders of all events that there are, and only later, when
 /// its lock is free again, tells those that come to make their own (`eventdir_initialized`,
 /// kernel/trace/trace_events.c, Linux 7.3), while `init_kprobe_trace` may run on another CPU. A new instance has
-/// folders of all events.
-fn without_folder(event: &str) -> Result<String, AgentError> {
-    let spare = Instance::create("blackout-formats")?;
-    let format = spare.get(&format!("events/{event}/format"));
-    spare.remove()?;
-    format
+/// folders of all events; one serves all, for it also has rings for every CPU.
+fn without_folders<'e>(events: &[&'e String]) -> Vec<(&'e String, Result<String, String>)> {
+    let read = || {
+        let spare = Instance::create("blackout-formats")?;
+        let formats: Vec<_> = events
+            .iter()
+            .map(|event| spare.get(&format!("events/{event}/format")).map_err(|error| chain(&error)))
+            .collect();
+        spare.remove().map(|()| formats)
+    };
+    if events.is_empty() {
+        return Vec::new();
+    }
+    let formats = read().unwrap_or_else(|error: AgentError| vec![Err(chain(&error)); events.len()]);
+    events.iter().copied().zip(formats).collect()
 }

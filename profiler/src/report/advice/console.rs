@@ -37,14 +37,13 @@ pub fn output(case: &Case) -> Option<Finding> {
     let long = |line: &Line| written(&line) && size(line) >= LONG;
     let too_soon =
         |line: &Line, next| long(line) && gap_per_byte(line, next).is_some_and(|ns| ns < at_once / 2.0);
-    let by_printk = after.windows(2).position(|pair| matches!(pair, [line, next] if too_soon(line, next)));
-    let (waited_for, by_thread) = after.split_at(by_printk.unwrap_or(after.len()));
+    let first_by_thread = after.array_windows().position(|[line, next]| too_soon(line, next));
+    let (waited_for, by_thread) = after.split_at(first_by_thread.unwrap_or(after.len()));
 
     let mut each: Vec<f64> = waited_for
-        .windows(2)
-        .filter_map(|pair| pair.first().zip(pair.last()))
-        .filter(|(line, _)| long(line))
-        .filter_map(|(line, next)| gap_per_byte(line, next))
+        .array_windows()
+        .filter(|[line, _]| long(line))
+        .filter_map(|[line, next]| gap_per_byte(line, next))
         .collect();
     each.sort_by(f64::total_cmp);
     let shortest = each.get(each.len() / 20).filter(|_| each.len() >= LINES)?;
