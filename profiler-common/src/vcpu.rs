@@ -25,15 +25,6 @@ pub const SEATS: u32 = 1024;
 /// Stays that are recorded of each vCPU, from its first entry on.
 pub const STAYS: u64 = 16;
 
-/// Index in the `KVM_FIELDS` map: offset of `vcpu_id` in the record of `kvm:kvm_exit`, bytes.
-pub const EXIT_VCPU: u32 = 0;
-/// Index in the `KVM_FIELDS` map: offset of `exit_reason` in the record of `kvm:kvm_exit`, bytes.
-pub const EXIT_REASON: u32 = 1;
-/// Index in the `KVM_FIELDS` map: offset of `vcpu_id` in the record of `kvm:kvm_entry`, bytes.
-pub const ENTRY_VCPU: u32 = 2;
-/// Entries of the `KVM_FIELDS` map.
-pub const FIELDS: u32 = 3;
-
 /// A stay this many times as long as the shortest of its vCPU cannot be two world switches alone: the guest ran.
 pub const RUNS: u64 = 2;
 
@@ -61,6 +52,29 @@ impl VcpuId {
 
     fn of(word: u64) -> Self {
         Self { pid: (word >> 32) as u32, vcpu: word as u32 }
+    }
+}
+
+/// At which of KVM's tracepoints a program runs, and where that one's records hold what it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    /// At `kvm:kvm_exit`, not at `kvm:kvm_entry`.
+    pub exit: bool,
+    /// Offset of `vcpu_id`, bytes.
+    pub vcpu: u16,
+    /// Offset of `exit_reason`, bytes; of an entry that of anything.
+    pub reason: u16,
+}
+
+impl Hook {
+    /// As the attach cookie.
+    pub fn cookie(self) -> u64 {
+        u64::from(self.exit) << 32 | u64::from(self.reason) << 16 | u64::from(self.vcpu)
+    }
+
+    /// Out of the attach cookie.
+    pub fn of(cookie: u64) -> Self {
+        Self { exit: cookie >> 32 != 0, vcpu: cookie as u16, reason: (cookie >> 16) as u16 }
     }
 }
 
@@ -201,6 +215,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_cookie_tells_the_hook(exit: bool, vcpu: u16, reason: u16) {
+            let hook = Hook { exit, vcpu, reason };
+            prop_assert_eq!(Hook::of(hook.cookie()), hook);
+        }
+
         #[test]
         fn last_exit_round_trip(seq: u64, pid: u32, vcpu: u32, exit_ns: u64, ran_ns: u64, now_ns: u64, exits: u64, reason: u64, comm: [u8; 16]) {
             let id = VcpuId { pid, vcpu };

@@ -3,46 +3,49 @@
 //! A walk is made by user space out of a path in the catalogue and the running kernel's BTF, and handed
 //! to the program in the map `SUBJECTS` under the probe's attach cookie.
 
-/// Pointers that a walk to a string follows at most.
-pub const TEXT_POINTERS: usize = 5;
-/// Pointers that a walk to a number follows at most.
-pub const NUMBER_POINTERS: usize = 3;
+/// Pointers that a walk follows at most; the first is an argument.
+pub const POINTERS: usize = 6;
 /// Strings and numbers that a record has room for, beside the arguments themselves.
 pub const SLOTS: usize = 2;
 /// Entries of the map `SUBJECTS`. Cookie 0 is nobody's.
 pub const SUBJECTS: u32 = 512;
 
-/// The way from an argument to a string or a number, told so that the program needs no branch to go it: the verifier
+/// Where a function's arguments lie among the registers (`struct pt_regs`, arch/x86/include/asm/ptrace.h, Linux 7.3;
+/// rdi, rsi, rdx, rcx, r8, r9), bytes.
+pub const ARGUMENTS: [i64; 6] = [112, 104, 96, 88, 72, 64];
+
+/// The way from the registers to a string or a number, told so that the program needs no branch to go it: the verifier
 /// goes through every path of a program, while guests wait.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Walk {
-    /// Argument to begin with, from 1 to 6; 0 if there is no walk.
-    pub arg: u8,
-    /// Pointers to follow, a bit each from the lowest on: those of `offsets` count.
-    pub pointers: u8,
-    /// Bytes of the number at the end: 1, 2, 4 or 8; 0 if the end is a string, or the argument itself.
+    /// Bytes of the number at the end: 1, 2, 4 or 8; 0 if the end is a string.
     pub bytes: u8,
-    /// 1 if the number is the argument itself, else 0.
-    pub itself: u8,
+    /// Bytes of each pointer to follow: 8 up to the last of them, then 0.
+    pub follow: [u8; POINTERS],
     /// Zero: makes the structure whole words.
-    pub reserved: [u8; 4],
-    /// Where the next pointer lies, seen from the one before; bytes.
-    pub offsets: [i64; TEXT_POINTERS],
+    pub reserved: u8,
+    /// Where that pointer lies, seen from the one before, and the first from the registers; bytes.
+    pub offsets: [i64; POINTERS],
     /// Where the end lies, seen from the last pointer; bytes.
     pub last: i64,
 }
 
 impl Walk {
+    /// Leads nowhere: no address that the kernel uses is one if this is added to it.
+    pub const NOWHERE: Self =
+        Self { bytes: 0, follow: [0; POINTERS], reserved: 0, offsets: [0; POINTERS], last: i64::MIN };
+
     /// Of the pointers to follow, where each lies, seen from the one before; bytes.
     pub fn followed(&self) -> &[i64] {
-        self.offsets.get(..self.pointers.count_ones() as usize).unwrap_or(&self.offsets)
+        let followed = self.follow.iter().take_while(|&&bytes| bytes != 0).count();
+        self.offsets.get(..followed).unwrap_or(&self.offsets)
     }
 }
 
 /// What a record says beside the arguments.
 #[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subject {
     /// Walks to C strings.
     pub texts: [Walk; SLOTS],

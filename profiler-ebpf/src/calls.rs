@@ -1,7 +1,10 @@
 //! Entry and return of any function: a generic pair that serves the whole catalogue.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::{
     EbpfContext,
+    bindings::pt_regs,
     helpers::generated::{bpf_get_attach_cookie, bpf_get_current_comm, bpf_get_func_ip},
     macros::{kprobe, kretprobe},
     programs::{ProbeContext, RetProbeContext},
@@ -50,15 +53,19 @@ fn entered(ctx: &ProbeContext) -> u32 {
         reject();
         return 0;
     };
-    let mut comm = [0_u64; 2];
-    // SAFETY: the buffer is as long as said; on an error the kernel zeroes it.
-    unsafe { bpf_get_current_comm(comm.as_mut_ptr().cast(), 16) };
-    // SAFETY: a kprobe's context is the registers.
-    let starts = subject::starts(unsafe { &*ctx.regs });
-    let (first, second) = (subject::text(&starts, first), subject::text(&starts, second));
-    let ((n, n_known), (m, m_known)) = (subject::number(&starts, third), subject::number(&starts, fourth));
-    let ([_, a, b, c, ..], [low, high], known) = (starts, comm, n_known | m_known << 1);
-    emit(&ENTER_FORMAT, &[next(), ip, a, b, c, low, high, first, second, known, n, m]);
+    let registers = subject::registers(ctx);
+    let (n, n_known) = subject::number(registers, third);
+    let (m, m_known) = subject::number(registers, fourth);
+    let mut comm = [MaybeUninit::<u64>::uninit(); 2];
+    // SAFETY: the buffer is as long as said, and written in any case: on an error with zeros. A kprobe's context is the
+    // registers.
+    let (&pt_regs { rdi, rsi, rdx, .. }, [low, high]) = unsafe {
+        bpf_get_current_comm(comm.as_mut_ptr().cast(), 16);
+        (&*ctx.regs, comm.map(|word| word.assume_init()))
+    };
+    let (first, second) = (subject::text(registers, first), subject::text(registers, second));
+    let known = n_known | m_known << 1;
+    emit(&ENTER_FORMAT, &[next(), ip, rdi, rsi, rdx, low, high, first, second, known, n, m]);
     cost::end(began_ns);
     0
 }

@@ -2,15 +2,21 @@
 //!
 //! Exits are too frequent to be written: each vCPU has a seat that keeps its last one, and the seats are
 //! written out at `machine_kexec`, when no vCPU can run any more.
+//!
+//! One program a kernel serves both tracepoints: guests wait for the verifier, which takes what both need once (`subject`).
 
 use aya_ebpf::{
+    EbpfContext,
     bindings::BPF_NOEXIST,
-    helpers::{bpf_get_current_pid_tgid, bpf_ktime_get_ns, generated::bpf_get_current_comm},
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+        generated::{bpf_get_attach_cookie, bpf_get_current_comm},
+    },
     macros::{kprobe, map, tracepoint},
     maps::{Array, HashMap},
     programs::{ProbeContext, TracePointContext},
 };
-use profiler_common::vcpu::{self, VcpuId};
+use profiler_common::vcpu::{self, Hook, VcpuId};
 
 use crate::record::{add, emit, next};
 
@@ -48,48 +54,34 @@ static KVM_VCPUS: HashMap<u64, u32> = HashMap::with_max_entries(vcpu::SEATS, 0);
 #[map]
 static KVM_COUNTERS: Array<u64> = Array::with_max_entries(vcpu::COUNTERS, 0);
 
-/// Where the tracepoints' records hold what we need: user space reads it off this kernel's formats.
-#[map]
-static KVM_FIELDS: Array<u32> = Array::with_max_entries(vcpu::FIELDS, 0);
-
-/// Outgoing, at `kvm:kvm_exit`: keeps it.
+/// Outgoing, at `kvm:kvm_entry` and `kvm:kvm_exit`: keeps them.
 #[tracepoint]
-pub fn vcpu_exit(ctx: TracePointContext) -> u32 {
+pub fn vcpu_keep(ctx: TracePointContext) -> u32 {
     // Before anything else: this is the exit.
     // SAFETY: the helper has no preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
-    if let Some(id) = vcpu(&ctx, vcpu::EXIT_VCPU)
-        && let Some((seat, _)) = seat(id)
-    {
-        let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);
-        // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
-        unsafe {
-            (*seat).exit_ns = now_ns;
-            (*seat).exits += 1;
-            (*seat).reason = u64::from(reason);
-            // Entered before the probes came: nobody knows how long it stayed.
-            if (*seat).entry_ns != 0 {
-                let stay_ns = now_ns - (*seat).entry_ns;
-                let shortest_ns = (*seat).shortest_ns;
-                if shortest_ns == 0 || stay_ns < shortest_ns {
-                    (*seat).shortest_ns = stay_ns;
-                } else if stay_ns >= vcpu::RUNS * shortest_ns {
-                    (*seat).ran_ns = now_ns;
-                }
+    let event = Event::of(&ctx);
+    let Some((seat, _)) = seat(event.id) else { return 0 };
+    // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it; the helper has no preconditions.
+    unsafe {
+        if !event.exit {
+            // Last of all: this is the entry.
+            (*seat).entry_ns = bpf_ktime_get_ns();
+            return 0;
+        }
+        (*seat).exit_ns = now_ns;
+        (*seat).exits += 1;
+        (*seat).reason = u64::from(event.reason);
+        // Entered before the probes came: nobody knows how long it stayed.
+        if (*seat).entry_ns != 0 {
+            let stay_ns = now_ns - (*seat).entry_ns;
+            let shortest_ns = (*seat).shortest_ns;
+            if shortest_ns == 0 || stay_ns < shortest_ns {
+                (*seat).shortest_ns = stay_ns;
+            } else if stay_ns >= vcpu::RUNS * shortest_ns {
+                (*seat).ran_ns = now_ns;
             }
         }
-    }
-    0
-}
-
-/// Outgoing, at `kvm:kvm_entry`: keeps it.
-#[tracepoint]
-pub fn vcpu_enter(ctx: TracePointContext) -> u32 {
-    if let Some(id) = vcpu(&ctx, vcpu::ENTRY_VCPU)
-        && let Some((seat, _)) = seat(id)
-    {
-        // SAFETY: the helper has no preconditions; the seat as in `vcpu_exit`.
-        unsafe { (*seat).entry_ns = bpf_ktime_get_ns() };
     }
     0
 }
@@ -119,63 +111,50 @@ pub fn vcpu_flush(_ctx: ProbeContext) -> u32 {
     0
 }
 
-/// Incoming, at `kvm:kvm_entry`: writes the first one of each vCPU.
+/// Incoming, at the same: writes the first entry of each vCPU, and its first stays.
 #[tracepoint]
-pub fn vcpu_entry(ctx: TracePointContext) -> u32 {
-    if let Some(id) = vcpu(&ctx, vcpu::ENTRY_VCPU)
-        && let Some((seat, new)) = seat(id)
-    {
-        // SAFETY: the helper has no preconditions.
-        let now_ns = unsafe { bpf_ktime_get_ns() };
-        // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it.
-        let [low, high] = unsafe {
-            (*seat).entry_ns = now_ns;
-            (*seat).comm
-        };
-        if new {
-            emit(&vcpu::FIRST_ENTRY_FORMAT, &[next(), id, now_ns, low, high]);
-        }
-    }
-    0
-}
-
-/// Incoming, at `kvm:kvm_exit`: writes the first stays of each vCPU.
-#[tracepoint]
-pub fn vcpu_stay(ctx: TracePointContext) -> u32 {
+pub fn vcpu_write(ctx: TracePointContext) -> u32 {
     // SAFETY: the helper has no preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    if let Some(id) = vcpu(&ctx, vcpu::EXIT_VCPU)
-        && let Some((seat, _)) = seat(id)
-    {
-        // SAFETY: as in `vcpu_exit`.
-        let (entry_ns, stays) = unsafe {
-            let stays = (*seat).exits;
-            (*seat).exits = stays + 1;
-            ((*seat).entry_ns, stays)
-        };
-        if stays < vcpu::STAYS {
-            let reason = field(&ctx, vcpu::EXIT_REASON).unwrap_or(0);
-            emit(&vcpu::STAY_FORMAT, &[next(), id, entry_ns, now_ns, u64::from(reason)]);
+    let exit_ns = unsafe { bpf_ktime_get_ns() };
+    let Event { exit, id, reason } = Event::of(&ctx);
+    let Some((seat, new)) = seat(id) else { return 0 };
+    // SAFETY: a seat lives as long as its map, and only its vCPU's own thread writes it; the helper has no preconditions.
+    let (entry_ns, stays, [low, high]) = unsafe {
+        if !exit {
+            (*seat).entry_ns = bpf_ktime_get_ns();
         }
+        ((*seat).entry_ns, (*seat).exits, (*seat).comm)
+    };
+    if exit {
+        // SAFETY: as above.
+        unsafe { (*seat).exits = stays + 1 };
+        if stays < vcpu::STAYS {
+            emit(&vcpu::STAY_FORMAT, &[next(), id, entry_ns, exit_ns, u64::from(reason)]);
+        }
+    } else if new {
+        emit(&vcpu::FIRST_ENTRY_FORMAT, &[next(), id, entry_ns, low, high]);
     }
     0
 }
 
-/// The vCPU that a record is about.
-#[inline(always)]
-fn vcpu(ctx: &TracePointContext, field_index: u32) -> Option<u64> {
-    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    Some(VcpuId { pid, vcpu: field(ctx, field_index)? }.word())
+/// What one of the tracepoints tells.
+struct Event {
+    exit: bool,
+    /// `VcpuId::word`.
+    id: u64,
+    reason: u32,
 }
 
-/// A 32-bit field of the tracepoint's record.
-#[inline(always)]
-fn field(ctx: &TracePointContext, index: u32) -> Option<u32> {
-    /// Larger than any of these records; a bound that the verifier can see.
-    const RECORD_BYTES: u32 = 256;
-    let offset = *KVM_FIELDS.get(index)? % RECORD_BYTES;
-    // SAFETY: the helper checks what it reads.
-    unsafe { ctx.read_at::<u32>(offset as usize) }.ok()
+impl Event {
+    #[inline(always)]
+    fn of(ctx: &TracePointContext) -> Self {
+        // SAFETY: the context is the one the kernel gave us.
+        let hook = Hook::of(unsafe { bpf_get_attach_cookie(ctx.as_ptr()) });
+        // SAFETY: the helper checks what it reads.
+        let field = |offset: u16| unsafe { ctx.read_at::<u32>(usize::from(offset)) }.unwrap_or(0);
+        let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        Self { exit: hook.exit, id: VcpuId { pid, vcpu: field(hook.vcpu) }.word(), reason: field(hook.reason) }
+    }
 }
 
 /// The seat of a vCPU, and whether it has just been taken; `None` if all are.

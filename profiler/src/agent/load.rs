@@ -110,7 +110,7 @@ fn boot_kprobes(probe: &Probe, symbols: &[String], btf: Option<&Btf>) -> Vec<Str
         let fetch = |(slot, path): (usize, &MemberPath)| {
             // What this kernel's structures do not give is left out. A string that is an argument itself is
             // the same in any kernel, and goes by a name of its own.
-            let fetch = walk::fetch_argument(&walk::compile(path, goal, btf, None).ok()?, goal);
+            let fetch = walk::fetch_argument(path, &walk::compile(path, goal, btf, None).ok()?, goal);
             let name = if path.base.is_none() { "name".to_owned() } else { format!("{kind}{slot}") };
             Some(format!(",{name}={fetch}"))
         };

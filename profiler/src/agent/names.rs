@@ -61,7 +61,7 @@ pub fn set(
     let cookie = cookie(probe);
     let mut missing = Vec::new();
     let mut walks = |paths: &[Path], goal| {
-        let mut walks = [Walk::default(); SLOTS];
+        let mut walks = [Walk::NOWHERE; SLOTS];
         for (walk, path) in walks.iter_mut().zip(paths) {
             match compile(path, goal, btf, direct_map) {
                 Ok(made) => *walk = made,

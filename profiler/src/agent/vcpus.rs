@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use profiler_common::vcpu;
+use profiler_common::vcpu::{self, Hook};
 
 use super::{
     bpf::{
@@ -22,14 +22,9 @@ use crate::{
     recording::{Side, frame::ProbeState},
 };
 
-/// A program on a tracepoint: catalogue name, program, event.
-type Hook = (&'static str, &'static str, &'static str);
-
-const OUTGOING: [Hook; 2] =
-    [("vcpu-exit", "vcpu_exit", "kvm_exit"), ("vcpu-entry", "vcpu_enter", "kvm_entry")];
-/// Exits first: an exit without its entry tells that the entry was missed.
-const INCOMING: [Hook; 2] =
-    [("vcpu-exit", "vcpu_stay", "kvm_exit"), ("vcpu-entry", "vcpu_entry", "kvm_entry")];
+/// KVM's tracepoints: catalogue name, event. Exits first: an exit without its entry tells that the entry was missed.
+const EVENTS: [(&str, &str); 2] = [("vcpu-exit", EXIT), ("vcpu-entry", "kvm_entry")];
+const EXIT: &str = "kvm_exit";
 
 /// The last function of the outgoing kernel that can be probed (arch/x86/kernel/machine_kexec_64.c,
 /// Linux 7.3): the other CPUs are stopped, no vCPU can run any more.
@@ -38,9 +33,9 @@ const FLUSH_AT: &std::ffi::CStr = c"machine_kexec";
 /// Loads and attaches what `side` needs. What cannot be attached is an entry in the coverage, not an
 /// error: a host may have no KVM.
 pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, OwnedFd)>) {
-    let hooks = match side {
-        Side::Outgoing => OUTGOING.as_slice(),
-        Side::Incoming => INCOMING.as_slice(),
+    let program = match side {
+        Side::Outgoing => "vcpu_keep",
+        Side::Incoming => "vcpu_write",
     };
     let (mut states, mut links) = (Vec::new(), Vec::new());
     let mut take = |probe: &str, symbol: &str, method: &str, attached: Result<OwnedFd, String>| {
@@ -57,15 +52,20 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
         });
         links.extend(link.map(|link| (probe.to_owned(), link)));
     };
-    let ready = fields(object);
-    for (probe, program, event) in hooks {
-        let attached = ready.clone().and_then(|()| tracepoint(object, program, event));
+    // Without one of them the other tells nothing.
+    let hooks = EVENTS.iter().map(|(_, event)| hook(event)).collect::<Result<Vec<_>, _>>();
+    let ready = hooks.and_then(|hooks| Ok((hooks, load(object, program, Kind::Tracepoint)?)));
+    for (index, (probe, event)) in EVENTS.iter().enumerate() {
+        let attached = ready.as_ref().map_err(String::clone).and_then(|(hooks, program)| {
+            let (id, hook) = hooks[index];
+            sys::attach_tracepoint(program.as_fd(), id, hook.cookie()).map_err(|error| error.to_string())
+        });
         take(probe, &format!("kvm:{event}"), "tracepoint", attached);
     }
     if side == Side::Outgoing {
         let pmu = kprobe_pmu().ok();
         let method = if pmu.is_some() { "kprobe" } else { "kprobe-multi" };
-        let attached = ready.and_then(|()| flush(object, pmu));
+        let attached = ready.and_then(|_| flush(object, pmu));
         take("vcpu-flush", &FLUSH_AT.to_string_lossy(), method, attached);
     }
     (states, links)
@@ -121,40 +121,29 @@ pub fn refused(object: &Object) -> Option<u64> {
     sys::array_word(object.map("KVM_COUNTERS").ok()?, vcpu::REFUSED).ok()
 }
 
-/// Tells the programs where this kernel's records hold their fields.
-fn fields(object: &Object) -> Result<(), String> {
+/// Number of one of KVM's events, and where its records hold what the program needs.
+fn hook(event: &str) -> Result<(u32, Hook), String> {
     let global = Instance::global().map_err(|error| error.to_string())?;
-    let format = |event: &str| {
-        let text = read(&global, &format!("events/kvm/{event}/format"))?;
-        EventFormat::parse(&text).map_err(|error| error.to_string())
-    };
-    let (exit, entry) = (format("kvm_exit")?, format("kvm_entry")?);
-    let map = object.map("KVM_FIELDS").map_err(|error| error.to_string())?;
-    for (index, format, name) in [
-        (vcpu::EXIT_VCPU, &exit, "vcpu_id"),
-        (vcpu::EXIT_REASON, &exit, "exit_reason"),
-        (vcpu::ENTRY_VCPU, &entry, "vcpu_id"),
-    ] {
+    let id = read(&global, &format!("events/kvm/{event}/id"))?;
+    let id = id.trim().parse().map_err(|_| format!("events/kvm/{event}/id is {id:?}, not a number"))?;
+    let text = read(&global, &format!("events/kvm/{event}/format"))?;
+    let format = EventFormat::parse(&text).map_err(|error| error.to_string())?;
+    let offset = |name: &str| {
         let field = format.field(name).filter(|field| field.size == 4);
-        let field = field.ok_or_else(|| format!("kvm:{} has no field {name} of 4 bytes", format.name))?;
-        let offset = u32::try_from(field.offset).map_err(|error| error.to_string())?;
-        let set = sys::map_update(map, &index.to_ne_bytes(), &offset.to_ne_bytes());
-        set.map_err(|error| format!("eBPF map KVM_FIELDS: {error}"))?;
-    }
-    Ok(())
+        let field = field.ok_or_else(|| format!("kvm:{event} has no field {name} of 4 bytes"))?;
+        u16::try_from(field.offset).map_err(|error| error.to_string())
+    };
+    let (exit, vcpu) = (event == EXIT, offset("vcpu_id")?);
+    Ok((id, Hook { exit, vcpu, reason: if exit { offset("exit_reason")? } else { vcpu } }))
 }
 
-fn tracepoint(object: &Object, program: &'static str, event: &str) -> Result<OwnedFd, String> {
-    let id =
-        read(&Instance::global().map_err(|error| error.to_string())?, &format!("events/kvm/{event}/id"))?;
-    let id = id.trim().parse().map_err(|_| format!("events/kvm/{event}/id is {id:?}, not a number"))?;
-    let program = object.load(program, Kind::Tracepoint).map_err(|error| error.to_string())?;
-    sys::attach_tracepoint(program.as_fd(), id).map_err(|error| error.to_string())
+fn load(object: &Object, program: &'static str, kind: Kind) -> Result<OwnedFd, String> {
+    object.load(program, kind).map_err(|error| error.to_string())
 }
 
 /// By a kprobe; in a kernel without them by `CONFIG_FPROBE`, which wants an address.
 fn flush(object: &Object, pmu: Option<u32>) -> Result<OwnedFd, String> {
-    let load = |kind| object.load("vcpu_flush", kind).map_err(|error| error.to_string());
+    let load = |kind| load(object, "vcpu_flush", kind);
     let attached = match pmu {
         Some(pmu) => {
             let program = load(Kind::Kprobe)?;

@@ -1,6 +1,6 @@
 //! Paths of the catalogue -> walks that the eBPF programs take.
 
-use profiler_common::walk::{NUMBER_POINTERS, TEXT_POINTERS, Walk};
+use profiler_common::walk::{ARGUMENTS, POINTERS, Walk};
 
 use super::{Btf, Type};
 use crate::catalogue::path::{Path, Step};
@@ -26,8 +26,10 @@ pub enum WalkError {
     NoMember(String, String),
     #[error("{0}: {1} is not of the type that the path wants")]
     Kind(String, String),
-    #[error("{0}: more than {TEXT_POINTERS} pointers to a string, or {NUMBER_POINTERS} to a number")]
+    #[error("{0}: more than {POINTERS} pointers")]
     TooLong(String),
+    #[error("{0}: not in a register")]
+    NoArgument(String),
     #[error("{0}: where physical memory is mapped is not known")]
     NoPhysical(String),
 }
@@ -41,12 +43,17 @@ pub fn compile(
     btf: Option<&Btf>,
     direct_map: Option<u64>,
 ) -> Result<Walk, WalkError> {
-    let mut walk = Walk { arg: path.arg + 1, ..Walk::default() };
+    let text = || path.to_string();
+    let argument = ARGUMENTS.get(usize::from(path.arg)).ok_or_else(|| WalkError::NoArgument(text()))?;
+    let mut walk = Walk { last: 0, ..Walk::NOWHERE };
     let Some(base) = &path.base else {
-        walk.itself = u8::from(goal == Goal::Number);
+        match goal {
+            Goal::Text => follow(&mut walk, *argument, path)?,
+            Goal::Number => (walk.last, walk.bytes) = (*argument, 8),
+        }
         return Ok(walk);
     };
-    let text = || path.to_string();
+    follow(&mut walk, *argument, path)?;
     let btf = btf.ok_or_else(|| WalkError::NoBtf(text()))?;
     let structure =
         |name: &str| btf.structure(name).ok_or_else(|| WalkError::NoStructure(text(), name.to_owned()));
@@ -92,31 +99,32 @@ pub fn compile(
         (Goal::Number, Type::Pointer(_)) => walk.bytes = 8,
         _ => return Err(WalkError::Kind(text(), "its end".to_owned())),
     }
-    if goal == Goal::Number && walk.followed().len() > NUMBER_POINTERS {
-        return Err(WalkError::TooLong(text()));
-    }
     walk.last = offset;
     Ok(walk)
 }
 
 /// One more pointer, at this offset from the one before.
 fn follow(walk: &mut Walk, offset: i64, path: &Path) -> Result<(), WalkError> {
-    let followed = walk.followed().len();
-    let place = walk.offsets.get_mut(followed);
-    *place.ok_or_else(|| WalkError::TooLong(path.to_string()))? = offset;
-    walk.pointers = walk.pointers << 1 | 1;
+    let step = walk.followed().len();
+    let (Some(place), Some(bytes)) = (walk.offsets.get_mut(step), walk.follow.get_mut(step)) else {
+        return Err(WalkError::TooLong(path.to_string()));
+    };
+    (*place, *bytes) = (offset, 8);
     Ok(())
 }
 
-/// The same walk as an argument of a kprobe event (Documentation/trace/kprobetrace.rst), without a name.
-pub fn fetch_argument(walk: &Walk, goal: Goal) -> String {
-    let mut text = format!("$arg{}", walk.arg);
-    for offset in walk.followed() {
+/// The walk of a path as an argument of a kprobe event (Documentation/trace/kprobetrace.rst), without a name.
+pub fn fetch_argument(path: &Path, walk: &Walk, goal: Goal) -> String {
+    let mut text = format!("$arg{}", path.arg + 1);
+    if goal == Goal::Number && path.base.is_none() {
+        return format!("{text}:x64");
+    }
+    // The first is the argument itself.
+    for offset in walk.followed().iter().skip(1) {
         text = format!("{offset:+}({text})");
     }
     match goal {
         Goal::Text => format!("{:+}({text}):string", walk.last),
-        Goal::Number if walk.bytes == 0 => format!("{text}:x64"),
         Goal::Number => format!("{:+}({text}):x{}", walk.last, u32::from(walk.bytes) * 8),
     }
 }

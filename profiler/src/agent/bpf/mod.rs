@@ -11,15 +11,13 @@ pub use ask::Oracle;
 pub use object::Object;
 
 /// Programs of the object.
-pub const PROGRAMS: [&str; 12] = [
+pub const PROGRAMS: [&str; 10] = [
     "enter",
     "exit",
     "ask",
-    "vcpu_enter",
-    "vcpu_exit",
+    "vcpu_keep",
     "vcpu_flush",
-    "vcpu_entry",
-    "vcpu_stay",
+    "vcpu_write",
     "cost_flush",
     "hot_call",
     "hot_epoch",

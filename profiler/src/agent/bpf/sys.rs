@@ -353,13 +353,13 @@ fn attach_event(program: BorrowedFd, event: OwnedFd, cookie: u64) -> io::Result<
 
 /// Attaches a [`Kind::Tracepoint`] program to the trace event with this id, on all CPUs: the kernel runs it
 /// whichever CPU's event it hangs on (`perf_trace_run_bpf_submit`, kernel/events/core.c).
-pub fn attach_tracepoint(program: BorrowedFd, id: u32) -> io::Result<OwnedFd> {
+pub fn attach_tracepoint(program: BorrowedFd, id: u32, cookie: u64) -> io::Result<OwnedFd> {
     const PERF_TYPE_TRACEPOINT: u32 = 2;
     // `struct perf_event_attr` in words: 0 type and size, 1 config.
     let mut attr = [0_u64; 9];
     attr[0] = u64::from(PERF_TYPE_TRACEPOINT) | (size_of_val(&attr) as u64) << 32;
     attr[1] = u64::from(id);
-    attach_event(program, perf_event(&attr)?, 0)
+    attach_event(program, perf_event(&attr)?, cookie)
 }
 
 /// Attaches a program to the functions at these addresses; there is one cookie for each.
