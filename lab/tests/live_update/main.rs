@@ -23,7 +23,7 @@ mod terminal;
 use run::{Run, lab, phase, phase_ids, tree};
 
 /// Phases of every whole live update, in their order. Others may stand between them.
-const PHASES: [&str; 15] = [
+const PHASES: [&str; 16] = [
     "reboot-call",
     "freeze",
     "notifiers",
@@ -34,6 +34,7 @@ const PHASES: [&str; 15] = [
     "page-handover",
     "core-init",
     "smp",
+    "sched-domains",
     "deferred-pages",
     "initcalls",
     "user-space",

@@ -23,6 +23,8 @@ pub enum Milestone {
     StampDecompressed,
     /// The incoming kernel's log clock read 0.
     ClockEpoch,
+    /// The first thread that initialises a NUMA node's deferred pages was made.
+    NodesBegin,
     /// The first initcall after the driver model began.
     InitcallsBegin,
     /// The last initcall of the boot returned.
@@ -44,6 +46,7 @@ impl FromStr for Milestone {
             ("stamp", "entry") => Ok(Self::StampEntry),
             ("stamp", "decompressed") => Ok(Self::StampDecompressed),
             ("clock", "epoch") => Ok(Self::ClockEpoch),
+            ("nodes", "begin") => Ok(Self::NodesBegin),
             ("initcalls", "begin") => Ok(Self::InitcallsBegin),
             ("initcalls", "end") => Ok(Self::InitcallsEnd),
             _ => Err(format!("unknown milestone {text:?}")),
@@ -62,6 +65,7 @@ impl fmt::Display for Milestone {
             Self::StampEntry => f.write_str("stamp entry"),
             Self::StampDecompressed => f.write_str("stamp decompressed"),
             Self::ClockEpoch => f.write_str("clock epoch"),
+            Self::NodesBegin => f.write_str("nodes begin"),
             Self::InitcallsBegin => f.write_str("initcalls begin"),
             Self::InitcallsEnd => f.write_str("initcalls end"),
         }

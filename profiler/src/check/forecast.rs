@@ -1,7 +1,10 @@
 //! What will become of each phase of the host's window.
 
 use super::{Coverage, Expected, Facts, Forecast, Options, Phase, Probe};
-use crate::catalogue::{self, Catalogue, Milestone, Place};
+use crate::{
+    catalogue::{self, Catalogue, Milestone, Place},
+    evidence::{facts::deferred_pages, kmsg::Kmsg},
+};
 
 /// What will become of each phase, in the order of time.
 pub fn phases(facts: &Facts, catalogue: &Catalogue, probes: &[Probe], options: &Options) -> Vec<Phase> {
@@ -82,10 +85,8 @@ impl View<'_> {
         let event = |name: &str| self.facts.events.as_ref().is_ok_and(|events| events.contains(name));
         match milestone {
             Milestone::Enter(probe) | Milestone::Exit(probe) => self.will_fire(probe, place),
-            // Another kernel of this build will print what this one did, unless that is forgotten.
-            Milestone::Log(text) => self.facts.log.as_ref().map_or(true, |log| {
-                log.overwritten > 0 || log.lines.iter().any(|line| line.text.contains(text.as_str()))
-            }),
+            Milestone::Log(text) => self.will_say(|line| line.contains(text.as_str())),
+            Milestone::NodesBegin => self.will_say(|line| deferred_pages(line).is_some()),
             Milestone::Mark(_) | Milestone::GuestStopped => true,
             Milestone::StampEntry | Milestone::StampDecompressed => self.options.stamp,
             Milestone::ClockEpoch => self.facts.kernel.tsc_hz.is_some() || self.facts.log.is_err(),
@@ -93,6 +94,12 @@ impl View<'_> {
                 self.facts.events.is_err() || event("initcall:initcall_start")
             }
         }
+    }
+
+    /// Another kernel of this build will print what this one did, unless that is forgotten.
+    fn will_say(&self, is_it: impl Fn(&str) -> bool) -> bool {
+        let said = |log: &Kmsg| log.overwritten > 0 || log.lines.iter().any(|line| is_it(&line.text));
+        self.facts.log.as_ref().map_or(true, said)
     }
 
     fn will_fire(&self, probe: &str, place: Place) -> bool {

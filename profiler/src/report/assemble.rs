@@ -44,7 +44,11 @@ pub enum ReportError {
 pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, ReportError> {
     let stitched = stitch::stitch(recording)?;
     let calls = timeline::pair(&stitched.sightings);
-    let milestones = Milestones::new(&stitched.sightings, &calls);
+    let tasks = Tasks::new(&stitched.sightings);
+    let nodes = timeline::nodes(&stitched.sightings, &tasks, &stitched.incoming.zones(), stitched.hz);
+    // Ticks of 10 ms are no border.
+    let seen = nodes.iter().filter(|node| node.seen);
+    let milestones = Milestones::new(&stitched.sightings, &calls, seen);
     let all = timeline::guests(&stitched.vcpus, &calls, &stitched.sightings, &guests::watch(&stitched));
     let host = window(&stitched, &milestones);
     let host_start = host.as_ref().map(|host| host.start);
@@ -74,8 +78,6 @@ pub fn build_for(recording: &Recording, choice: &Choice) -> Result<Report, Repor
             ..describe_window(ends, drift_ns, switch_ns, &axis)
         }
     });
-    let tasks = Tasks::new(&stitched.sightings);
-    let nodes = timeline::nodes(&stitched.sightings, &tasks, &stitched.incoming.zones(), stitched.hz);
     let hot = super::hot::hot(&stitched, &calls, &tasks, &cells);
     let calls = ran(calls, &stitched, &tasks, &nodes);
     let Divided { brownout, phases, attributed_ns } =

@@ -18,7 +18,7 @@ use crate::{
 pub fn build(calls: &[Call], marks: &[Sighting], hz: Hz) -> Report {
     let mut calls = calls.to_vec();
     calls.sort_by_key(|call| (call.side, call.enter.ticks));
-    let milestones = Milestones::new(marks, &calls);
+    let milestones = Milestones::new(marks, &calls, &[]);
     let of = |side: Side| {
         let calls = calls.iter().filter(move |call| call.side == side);
         let calls = calls.flat_map(|call| [Some(call.enter), call.exit]).flatten();

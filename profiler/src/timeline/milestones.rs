@@ -1,6 +1,6 @@
 //! Where each milestone occurs.
 
-use super::Call;
+use super::{Call, NodeInit};
 use crate::{
     catalogue::Milestone,
     evidence::mark::Mark,
@@ -16,6 +16,7 @@ pub struct Milestones {
     logs: Vec<(Side, String, Moment)>,
     marks: Vec<(Side, Mark, Moment)>,
     initcalls: Vec<(Moment, Option<Moment>)>,
+    nodes_begin: Option<Moment>,
     guest_stopped: Option<Moment>,
     stamp_entry: Option<Moment>,
     stamp_decompressed: Option<Moment>,
@@ -24,8 +25,13 @@ pub struct Milestones {
 
 impl Milestones {
     /// Indexes what was seen.
-    pub fn new(sightings: &[Sighting], calls: &[Call]) -> Self {
-        let mut index = Self::default();
+    pub fn new<'n>(
+        sightings: &[Sighting],
+        calls: &[Call],
+        nodes: impl IntoIterator<Item = &'n NodeInit>,
+    ) -> Self {
+        let nodes_begin = nodes.into_iter().map(|node| node.begin).min();
+        let mut index = Self { nodes_begin, ..Self::default() };
         for call in calls {
             if call.kind == "initcall" {
                 index.initcalls.push((call.enter, call.exit));
@@ -78,6 +84,7 @@ impl Milestones {
             Milestone::StampEntry => self.stamp_entry.into_iter().collect(),
             Milestone::StampDecompressed => self.stamp_decompressed.into_iter().collect(),
             Milestone::ClockEpoch => self.clock_epoch.into_iter().collect(),
+            Milestone::NodesBegin => self.nodes_begin.into_iter().collect(),
             Milestone::InitcallsBegin => self.initcalls.iter().map(|(begin, _)| *begin).collect(),
             Milestone::InitcallsEnd => {
                 self.initcalls.iter().filter_map(|(_, end)| *end).max().into_iter().collect()

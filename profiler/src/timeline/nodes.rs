@@ -20,6 +20,8 @@ pub struct NodeInit {
     pub pages: Option<u64>,
     /// When it began.
     pub begin: Moment,
+    /// That was seen, not computed from what it says.
+    pub seen: bool,
     /// When it said that it is done.
     pub end: Moment,
     /// Its thread.
@@ -41,6 +43,7 @@ pub fn nodes(sightings: &[Sighting], tasks: &Tasks, zones: &[zoneinfo::Zone], hz
             node,
             pages: zoneinfo::deferred_pages(zones, node),
             begin: born.unwrap_or_else(counted),
+            seen: born.is_some(),
             end: sighting.at,
             pid: sighting.pid,
         })

@@ -70,7 +70,7 @@ fn a_phase_ends_where_the_next_begins() {
         call("b", Side::Outgoing, 10, 12),
         call("c", Side::Incoming, 20, 30),
     ];
-    let cells = partition(&phases(THREE), &Milestones::new(&[], &calls), &window(0, 40, WindowKind::Whole));
+    let cells = partition(&phases(THREE), &Milestones::new(&[], &calls, &[]), &window(0, 40, WindowKind::Whole));
     assert_eq!(outline(&cells), [("a", 0, 10), ("b", 10, 20), ("c", 20, 40)]);
 }
 
@@ -78,7 +78,7 @@ fn a_phase_ends_where_the_next_begins() {
 fn time_of_a_phase_that_was_not_seen_is_nobodys() {
     // b is missing: a is known to its own end, and no longer.
     let calls = [call("a", Side::Outgoing, 0, 8), call("c", Side::Incoming, 20, 30)];
-    let milestones = Milestones::new(&[], &calls);
+    let milestones = Milestones::new(&[], &calls, &[]);
     let cells = partition(&phases(THREE), &milestones, &window(0, 40, WindowKind::Whole));
     assert_eq!(outline(&cells), [("a", 0, 8), (UNOBSERVED, 8, 20), ("c", 20, 40)]);
     assert_eq!(cells[1].title, "B");
@@ -92,7 +92,7 @@ fn time_of_a_phase_that_was_not_seen_is_nobodys() {
 #[test]
 fn what_was_cut_off_was_not_expected() {
     let calls = [call("a", Side::Outgoing, 0, 8)];
-    let milestones = Milestones::new(&[], &calls);
+    let milestones = Milestones::new(&[], &calls, &[]);
     let cells = partition(&phases(THREE), &milestones, &window(0, 40, WindowKind::Returned));
     assert_eq!(outline(&cells), [("a", 0, 40)]);
     let cells = partition(&phases(THREE), &milestones, &window(0, 40, WindowKind::Whole));
@@ -112,17 +112,17 @@ fn a_chosen_window_expects_no_phase_that_lies_outside() {
         call("b", Side::Outgoing, 10, 12),
         call("c", Side::Incoming, 20, 30),
     ];
-    let milestones = Milestones::new(&[], &calls);
+    let milestones = Milestones::new(&[], &calls, &[]);
     let cells = |start, end| partition(&phases(THREE), &milestones, &window(start, end, WindowKind::Chosen));
     // In the midst of b, and over before c.
     assert_eq!(outline(&cells(11, 40)), [("b", 11, 20), ("c", 20, 40)]);
     assert_eq!(outline(&cells(11, 15)), [("b", 11, 15)]);
     // a is missing, and nothing says that it lies elsewhere.
-    let milestones = Milestones::new(&[], &calls[1..]);
+    let milestones = Milestones::new(&[], &calls[1..], &[]);
     let cells = partition(&phases(THREE), &milestones, &window(5, 15, WindowKind::Chosen));
     assert_eq!(outline(&cells), [(UNOBSERVED, 5, 10), ("b", 10, 15)]);
     // Before a: the window begins with nothing that has a name.
-    let milestones = Milestones::new(&[], &[call("a", Side::Outgoing, 10, 12)]);
+    let milestones = Milestones::new(&[], &[call("a", Side::Outgoing, 10, 12)], &[]);
     let cells = partition(&phases(THREE)[..1], &milestones, &window(5, 15, WindowKind::Chosen));
     assert_eq!(outline(&cells), [(OPENING, 5, 10), ("a", 10, 15)]);
 }
@@ -145,7 +145,7 @@ proptest! {
             })
             .collect();
         let window = window(start, start + length, kind);
-        let cells = partition(&CATALOGUE.phases, &Milestones::new(&[], &calls), &window);
+        let cells = partition(&CATALOGUE.phases, &Milestones::new(&[], &calls, &[]), &window);
         prop_assert_eq!(cells.first().map(|cell| cell.begin.ticks), Some(start));
         prop_assert_eq!(cells.last().map(|cell| cell.end.ticks), Some(start + length));
         for pair in cells.windows(2) {
