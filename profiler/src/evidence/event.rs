@@ -1,4 +1,4 @@
-//! Static events about tasks and CPUs, by the fields of their formats (include/trace/events/sched.h and
+//! Static events about tasks and CPUs, by the fields of their formats (include/trace/events/sched.h, cgroup.h and
 //! cpuhp.h, Linux 7.3).
 
 use super::trace::Value;
@@ -22,6 +22,13 @@ pub enum Event {
         comm: String,
         /// It was the last of its process; `None` if the kernel does not tell.
         last: Option<bool>,
+    },
+    /// `cgroup:cgroup_attach_task`: a process was put into a control group.
+    Attach {
+        /// The process.
+        pid: u32,
+        /// Path of the group.
+        group: String,
     },
     /// `cpuhp:cpuhp_enter`: a step of bringing a CPU up, or down, began.
     CpuStep {
@@ -48,6 +55,7 @@ impl Event {
                 comm: text(args, "comm")?,
                 last: number(args, "group_dead").map(|dead| dead != 0),
             },
+            "cgroup:cgroup_attach_task" => Self::Attach { pid: id("pid")?, group: text(args, "dst_path")? },
             "cpuhp:cpuhp_enter" => Self::CpuStep { cpu: id("cpu")?, function: number(args, "fun")? },
             "cpuhp:cpuhp_exit" => Self::CpuStepEnd { cpu: id("cpu")? },
             _ => return None,
@@ -96,6 +104,9 @@ mod tests {
         assert_eq!(exec, Some(Event::Exec { file: "/init".into() }));
         let end = event("sched:sched_process_exit", &[("comm", text("sh"))]);
         assert_eq!(end, Some(Event::End { comm: "sh".into(), last: None }));
+        let attach =
+            event("cgroup:cgroup_attach_task", &[("pid", Value::Signed(7)), ("dst_path", text("/a.slice"))]);
+        assert_eq!(attach, Some(Event::Attach { pid: 7, group: "/a.slice".into() }));
         let step = event("cpuhp:cpuhp_enter", &[("cpu", Value::Unsigned(1)), ("fun", Value::Unsigned(16))]);
         assert_eq!(step.as_ref().and_then(Event::function), Some(16));
         assert_eq!(step, Some(Event::CpuStep { cpu: 1, function: 16 }));

@@ -32,6 +32,8 @@ struct Life {
     /// When the kernel said that it makes this its first program (`run_init_process`, init/main.c, Linux 7.3): reading
     /// and mapping it is the program's time, as of every other.
     announced: Option<Moment>,
+    /// The systemd unit, or other control group, that it or who made it was put into last.
+    unit: Option<String>,
     /// Programs it became: when, on which CPU, which file.
     programs: Vec<(Moment, Option<u32>, String)>,
     /// When it ended, its name then, and whether its process ended with it.
@@ -53,7 +55,8 @@ impl Tasks {
             match event {
                 Event::Fork { child } => {
                     let born = Some((pid, at));
-                    tasks.lives.insert((side, *child), Life { born, ..Life::default() });
+                    let unit = tasks.lives.get(&(side, pid)).and_then(|life| life.unit.clone());
+                    tasks.lives.insert((side, *child), Life { born, unit, ..Life::default() });
                     tasks.children.entry((side, pid)).or_default().push(*child);
                 }
                 Event::Exec { file } => {
@@ -63,6 +66,9 @@ impl Tasks {
                 Event::End { comm, last } => {
                     let died = Some((at, comm.clone(), *last == Some(true)));
                     tasks.lives.entry((side, pid)).or_default().died = died;
+                }
+                Event::Attach { pid, group } => {
+                    tasks.lives.entry((side, *pid)).or_default().unit = unit(group);
                 }
                 Event::CpuStep { .. } | Event::CpuStepEnd { .. } => {}
             }
@@ -127,7 +133,9 @@ impl Tasks {
                 // Its name at its end is the last program's.
                 let comm = if next.is_none() { comm.clone() } else { None };
                 let comm = comm.unwrap_or_else(|| name.chars().take(15).collect());
-                calls.push(call(name, file, enter, next.or(died), *cpu, Some(comm)));
+                let of_unit = life.unit.iter().map(|unit| format!(", {unit}"));
+                let subject: String = std::iter::once(file.clone()).chain(of_unit).collect();
+                calls.push(call(name, &subject, enter, next.or(died), *cpu, Some(comm)));
             }
             if let (true, Some(enter), Some(comm)) = (life.programs.is_empty(), born, comm) {
                 calls.push(call(&comm, "", enter, died, None, Some(comm.clone())));
@@ -136,6 +144,14 @@ impl Tasks {
         calls.sort_by_key(|call| (call.enter, call.pid));
         calls
     }
+}
+
+/// The systemd unit that a control group is of (systemd.unit(5)), else the group itself; `None` at the root.
+fn unit(group: &str) -> Option<String> {
+    const KINDS: [&str; 5] = [".service", ".scope", ".mount", ".swap", ".socket"];
+    let parts = || group.split('/').filter(|part| !part.is_empty());
+    let unit = parts().rfind(|part| KINDS.iter().any(|kind| part.ends_with(kind)));
+    unit.or_else(|| parts().next_back()).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -153,6 +169,32 @@ mod tests {
 
     fn end(at: u64, pid: u32, comm: &str, last: bool) -> Sighting {
         event(at, pid, Event::End { comm: comm.into(), last: Some(last) })
+    }
+
+    #[test]
+    fn a_program_is_of_the_unit_that_it_or_its_maker_was_put_into() {
+        let attach = |at, pid, group: &str| event(at, 1, Event::Attach { pid, group: group.into() });
+        let tasks = Tasks::new(&[
+            exec(1, 1, "/sbin/init"),
+            attach(2, 1, "/init.scope"),
+            fork(10, 1, 100),
+            attach(12, 100, "/system.slice/luod.service"),
+            exec(14, 100, "/usr/sbin/luod"),
+            fork(20, 100, 101),
+            exec(22, 101, "/usr/bin/vmm"),
+            attach(24, 101, "/machine.slice/vm-1.scope/vcpus"),
+            fork(30, 1, 102),
+            attach(31, 102, "/"),
+            exec(32, 102, "/bin/login"),
+        ]);
+        let subjects: Vec<_> = tasks.processes().into_iter().map(|call| call.subject).collect();
+        let expected = [
+            "/sbin/init, init.scope",
+            "/usr/sbin/luod, luod.service",
+            "/usr/bin/vmm, vm-1.scope",
+            "/bin/login",
+        ];
+        assert_eq!(subjects, expected);
     }
 
     #[test]
