@@ -153,7 +153,11 @@ impl Event {
         // SAFETY: the helper checks what it reads.
         let field = |offset: u16| unsafe { ctx.read_at::<u32>(usize::from(offset)) }.unwrap_or(0);
         let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        Self { exit: hook.exit, id: VcpuId { pid, vcpu: field(hook.vcpu) }.word(), reason: field(hook.reason) }
+        Self {
+            exit: hook.exit,
+            id: VcpuId { pid, vcpu: field(hook.vcpu) }.word(),
+            reason: field(hook.reason),
+        }
     }
 }
 

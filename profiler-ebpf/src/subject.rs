@@ -4,7 +4,9 @@
 //! instructions of its own for each of ours (`compute_subprog_args`, kernel/bpf/liveness.c, Linux 7.3), but those of a
 //! function that is given no pointer into its caller's stack it takes once: so a walk is such a function.
 
-use aya_ebpf::{EbpfContext, helpers::generated::bpf_probe_read_kernel, macros::map, maps::Array, programs::ProbeContext};
+use aya_ebpf::{
+    EbpfContext, helpers::generated::bpf_probe_read_kernel, macros::map, maps::Array, programs::ProbeContext,
+};
 use profiler_common::walk::{self, POINTERS, Subject, Walk};
 
 /// Walks of each probe, by its attach cookie.

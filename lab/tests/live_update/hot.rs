@@ -37,7 +37,9 @@ impl Run {
             let told = |hot: &&Value| hot["probe"] == probe && !hot["carried_by"].is_null();
             let told: Vec<&Value> = hot(&self.report).filter(told).collect();
             assert_eq!(told.len(), memfds, "{probe}: {self}");
-            assert!(told.iter().all(|hot| hot["count"] == bytes / PAGE), "{probe}: {self}");
+            let right =
+                |hot: &&Value| hot["count"] == bytes / PAGE && hot["bytes"] == bytes && hot["order"] == 0;
+            assert!(told.iter().all(right), "{probe}: {self}");
         }
     }
 

@@ -13,7 +13,7 @@ use super::Hot;
 use crate::{
     catalogue::{BROWNOUT, CATALOGUE, Place},
     recording::{Side, frame::Share},
-    stitch::Stitched,
+    stitch::{Carried, Stitched},
     timeline::{self, Call, Cell, Node, Tasks},
 };
 
@@ -51,6 +51,8 @@ fn counted<'s>(side: Side, shares: &[Share], symbol: impl Fn(u64) -> Option<&'s 
             subject: String::new(),
             carried_by: None,
             count: sum(|share| share.count),
+            bytes: None,
+            order: None,
             total_ns: Some(sum(|share| share.total_ns)),
             min_ns: Some(min_ns),
             p50_ns: quantile(0.5),
@@ -101,14 +103,14 @@ fn carried(calls: &[Call], tasks: &Tasks, cells: &[Cell]) -> Vec<Hot> {
             ));
         }
         let Some(probe) = CATALOGUE.by_name(&call.name) else { return };
-        let (Some(carried), Some(count)) = (&probe.carries, call.carried) else { return };
+        let (Some(function), Some(carried)) = (&probe.carries, call.carried) else { return };
         let made = match &probe.carried_from {
             Some(from) => calls.iter().rfind(|made| made.name == *from && made.enter < call.enter),
             None => Some(call),
         };
         let caller = caller.map(|caller| &caller.subject).filter(|subject| !subject.is_empty());
         let subject = preserved.files.get(&call.enter.ticks).or(caller).unwrap_or(&call.subject);
-        all.push(told(carried, &call.name, count, subject, made, call.side, cells));
+        all.push(told(function, &call.name, carried, subject, made, call.side, cells));
     };
     outgoing.iter().chain(&incoming).for_each(|root| each(root, None, &mut visit));
     all
@@ -118,7 +120,7 @@ fn carried(calls: &[Call], tasks: &Tasks, cells: &[Cell]) -> Vec<Hot> {
 fn told(
     probe: &str,
     by: &str,
-    count: u64,
+    Carried { count, bytes }: Carried,
     subject: &str,
     made: Option<&Call>,
     side: Side,
@@ -131,6 +133,8 @@ fn told(
         subject: subject.to_owned(),
         carried_by: Some(by.to_owned()),
         count,
+        bytes,
+        order: bytes.and_then(|bytes| order(count, bytes)),
         total_ns: None,
         min_ns: None,
         p50_ns: None,
@@ -138,6 +142,14 @@ fn told(
         max_ns: None,
         hdr: None,
     }
+}
+
+/// The order of so many folios that hold so many bytes, if they are all alike: the only one by which there are as many.
+fn order(count: u64, bytes: u64) -> Option<u32> {
+    /// No folio is larger than 1 GiB on x86 (`MAX_FOLIO_ORDER`, include/linux/mm.h, Linux 7.3).
+    const MOST: u32 = 18;
+    let mut fitting = (0..=MOST).filter(|order| bytes.div_ceil(4096 << order) == count);
+    fitting.next().filter(|_| fitting.next().is_none())
 }
 
 /// The phase in which a call was entered; what is in none of them was before the window.
@@ -158,7 +170,7 @@ fn each<'n>(node: &'n Node, caller: Option<&'n Call>, visit: &mut impl FnMut(&'n
 /// is also that of the call that retrieves it.
 #[derive(Debug, Default)]
 struct Preserved {
-    folios: HashMap<String, u64>,
+    folios: HashMap<String, Carried>,
     /// That subject, by the moment in which the memfd was frozen.
     files: HashMap<u64, String>,
 }
@@ -200,7 +212,7 @@ impl Preserved {
 
     /// Folios of the memfd that is retrieved in this call, if nothing inside it told: the incoming kernel's structures are
     /// known a little later than its first calls, and those are seen by the boot kprobes alone.
-    fn restored_in(&self, node: &Node) -> Option<u64> {
+    fn restored_in(&self, node: &Node) -> Option<Carried> {
         let call = &node.call;
         let retrieved = call.side == Side::Incoming && call.name == "file-retrieve" && call.retval == Some(0);
         let told = node.inner.iter().any(|inner| inner.call.carried.is_some());
@@ -227,7 +239,7 @@ mod tests {
     use crate::stitch::{Moment, Source};
     use hdrhistogram::serialization::Deserializer;
 
-    fn call(side: Side, name: &str, subject: &str, from: u64, to: u64, carried: Option<u64>) -> Call {
+    fn call(side: Side, name: &str, subject: &str, from: u64, to: u64, folios: Option<u64>) -> Call {
         Call {
             side,
             name: name.into(),
@@ -240,7 +252,7 @@ mod tests {
             comm: None,
             retval: Some(0),
             source: Source::Ebpf,
-            carried,
+            carried: folios.map(|count| Carried { count, bytes: Some(count << 21) }),
             critical: false,
         }
     }
@@ -285,7 +297,7 @@ mod tests {
                     ("folio-restore", "restore", "session a, token 0x2", 9),
                 ]
             );
-            assert!(hot.iter().all(|hot| hot.total_ns.is_none()));
+            assert!(hot.iter().all(|hot| hot.total_ns.is_none() && hot.order == Some(9)));
             assert_eq!(hot[2].carried_by.as_deref(), Some(by));
         }
         // The incoming kernel's call has its token, and no session yet.
@@ -302,6 +314,17 @@ mod tests {
         let mut fewer = calls(None);
         fewer.remove(6);
         assert!(carried(&fewer, &Tasks::default(), &[]).iter().all(|hot| hot.probe != "folio-restore"));
+    }
+
+    #[test]
+    fn an_order_is_told_only_if_no_other_is_possible() {
+        assert_eq!(order(262_144, 1 << 30), Some(0));
+        assert_eq!(order(512, 1 << 30), Some(9));
+        // The last one is not full.
+        assert_eq!(order(3, 5 << 20), Some(9));
+        // One may be of any size; not all of these are alike; a file without pages.
+        assert_eq!([order(1, 4096), order(300, 1 << 30), order(0, 0), order(7, 0)], [None; 4]);
+        assert_eq!(order(u64::MAX, u64::MAX), None);
     }
 
     #[test]

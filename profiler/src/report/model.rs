@@ -370,6 +370,13 @@ pub struct Hot {
     pub carried_by: Option<String>,
     /// Calls.
     pub count: u64,
+    /// What they are about, together, such as the bytes of a memfd; `null` if nobody told.
+    #[serde(default)]
+    pub bytes: Option<u64>,
+    /// Order of the folios, which are 4 KiB << order each, if they are all alike: the only one by which so many hold
+    /// those bytes.
+    #[serde(default)]
+    pub order: Option<u32>,
     /// Their time together; `null`, as the other times, if nobody took it.
     pub total_ns: Option<u64>,
     /// The shortest.

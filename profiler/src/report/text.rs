@@ -144,7 +144,11 @@ fn counted(out: &mut String, report: &Report) -> fmt::Result {
                 let [total, half, high, most] = [total, half, high, most].map(duration);
                 writeln!(out, "\n{:15}{total}: half {half}, 99 % {high}, longest {most}", "")?;
             }
-            _ => writeln!(out, ", as {} tells", hot.carried_by.as_deref().unwrap_or("?"))?,
+            _ => {
+                let order = hot.order.map(|order| format!(" of order {order}")).unwrap_or_default();
+                let bytes = hot.bytes.map(|bytes| format!(", {bytes} bytes{order}")).unwrap_or_default();
+                writeln!(out, "{bytes}, as {} tells", hot.carried_by.as_deref().unwrap_or("?"))?;
+            }
         }
     }
     match report.hot.len().saturating_sub(COUNTED) {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use profiler_common::{cost::CostRecord, hot::HotRecord, vcpu::VcpuRecord};
 
-use super::{Half, Moment, Sighting, Source, What};
+use super::{Carried, Half, Moment, Sighting, Source, What};
 use crate::{
     catalogue::{CATALOGUE, Found, Probe, boot_symbol},
     evidence::{
@@ -193,8 +193,8 @@ fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)], layouts
     Some(What::Enter { probe, source, subject, comm: None, carried })
 }
 
-/// How many calls of the function that it [`carries`](Probe::carries) there are in it, if it was found.
-fn carried(probe: &Probe, found: &Found) -> Option<u64> {
-    let [first, _] = found.numbers;
-    first.filter(|_| probe.carries.is_some())
+/// The calls in it of the function that it [`carries`](Probe::carries), if that was found.
+fn carried(probe: &Probe, found: &Found) -> Option<Carried> {
+    let [count, bytes] = found.numbers;
+    count.filter(|_| probe.carries.is_some()).map(|count| Carried { count, bytes })
 }

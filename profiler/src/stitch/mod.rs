@@ -41,7 +41,7 @@ pub(crate) use decode::sightings;
 pub use half::Half;
 pub use logs::{Complaint, LogLine};
 pub use loss::{Handover, Loss, ProbeLoss};
-pub use sighting::{Moment, Sighting, Source, What};
+pub use sighting::{Carried, Moment, Sighting, Source, What};
 pub use vcpus::{FirstEntry, LastExit, Stay, Vcpus};
 
 /// The recording cannot be made one timeline.

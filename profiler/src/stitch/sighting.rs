@@ -33,6 +33,15 @@ pub enum Source {
     Event,
 }
 
+/// Calls that nobody looked at, as their caller tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Carried {
+    /// How many.
+    pub count: u64,
+    /// What they are about, together; bytes.
+    pub bytes: Option<u64>,
+}
+
 /// One thing that was seen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sighting {
@@ -62,7 +71,7 @@ pub enum What {
         /// The task's name.
         comm: Option<String>,
         /// Calls in it of the function that it carries ([`Probe::carries`]).
-        carried: Option<u64>,
+        carried: Option<Carried>,
     },
     /// It returned.
     Exit {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     recording::Side,
-    stitch::{Moment, Sighting, Source, What},
+    stitch::{Carried, Moment, Sighting, Source, What},
 };
 
 /// One call of a function, as far as it was seen.
@@ -33,7 +33,7 @@ pub struct Call {
     /// How it was seen.
     pub source: Source,
     /// Calls in it of the function that it carries, if it told.
-    pub carried: Option<u64>,
+    pub carried: Option<Carried>,
     /// It lies on the critical path of a phase.
     pub critical: bool,
 }

@@ -70,7 +70,8 @@ fn a_phase_ends_where_the_next_begins() {
         call("b", Side::Outgoing, 10, 12),
         call("c", Side::Incoming, 20, 30),
     ];
-    let cells = partition(&phases(THREE), &Milestones::new(&[], &calls, &[]), &window(0, 40, WindowKind::Whole));
+    let cells =
+        partition(&phases(THREE), &Milestones::new(&[], &calls, &[]), &window(0, 40, WindowKind::Whole));
     assert_eq!(outline(&cells), [("a", 0, 10), ("b", 10, 20), ("c", 20, 40)]);
 }
 

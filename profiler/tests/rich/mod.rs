@@ -123,6 +123,8 @@ fn hot(probe: &str, kernel: Place, phase: &str, count: u64) -> Hot {
         subject: String::new(),
         carried_by: None,
         count,
+        bytes: None,
+        order: None,
         total_ns: Some((histogram.mean() * count as f64) as u64),
         min_ns: Some(histogram.min()),
         p50_ns: Some(histogram.value_at_quantile(0.5)),
