@@ -63,6 +63,7 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
         mailbox: None,
         live: None,
         deterministic: false,
+        counting: None,
         disks: Vec::new(),
     };
     let mut vm = machine.start()?;

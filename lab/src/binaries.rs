@@ -1,4 +1,4 @@
-//! The programs of this workspace, built static for the guest.
+//! The programs of this workspace, built static for the guest, and the plugin of QEMU.
 
 use crate::exec;
 use crate::packages;
@@ -27,7 +27,22 @@ pub struct Binaries {
 /// # Errors
 /// When a package is missing or the build fails.
 pub fn build() -> Result<Binaries> {
-    packages::require("building static programs", packages::STATIC)?;
+    let packages = ["-p", "profiler", "-p", "lab", "--bins"];
+    let dir = cargo("blackout for the guest", &packages, "-C target-feature=+crt-static")?;
+    Ok(Binaries { lab: dir.join("blackout-lab"), blackout: dir.join("blackout") })
+}
+
+/// Likewise, the library that counts the machine's instructions inside QEMU. It is not static: a program loads it.
+///
+/// # Errors
+/// As [`build`].
+pub fn plugin() -> Result<PathBuf> {
+    Ok(cargo("the plugin of QEMU", &["-p", "lab-plugin"], "")?.join("liblab_plugin.so"))
+}
+
+/// Builds `packages`, and gives the folder of what came of it.
+fn cargo(what: &str, packages: &[&str], flags: &str) -> Result<PathBuf> {
+    packages::require("building programs", packages::STATIC)?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let workspace = workspace.canonicalize().context("the lab builds from its checkout, which is gone")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
@@ -47,16 +62,16 @@ pub fn build() -> Result<Binaries> {
     }
     command
         .current_dir(&workspace)
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        .args(["build", "--release", "--locked", "--target", TARGET, "-p", "profiler", "-p", "lab", "--bins"])
+        .env("RUSTFLAGS", flags)
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .args(packages)
         .arg("--target-dir")
         .arg(&target);
     fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
     let log = target.join("lab-build.log");
     let _ = fs::remove_file(&log);
-    let mut progress = Progress::start("building blackout for the guest");
+    let mut progress = Progress::start(format!("building {what}"));
     exec::logged(&mut command, &log, &mut progress)?;
     progress.done();
-    let dir = target.join(TARGET).join("release");
-    Ok(Binaries { lab: dir.join("blackout-lab"), blackout: dir.join("blackout") })
+    Ok(target.join(TARGET).join("release"))
 }

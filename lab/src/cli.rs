@@ -329,6 +329,7 @@ impl LiveUpdate {
             timeout: Duration::from_secs(self.timeout.saturating_mul(if self.deterministic { 5 } else { 1 })),
             out,
             live: self.serve.clone(),
+            counting: None,
         })
     }
 }

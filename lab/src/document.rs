@@ -29,13 +29,16 @@ pub fn keep(path: &Path, preamble: &str, command: &str, section: &str) -> Result
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The document with this command's section replaced or added; the preamble is always this version's.
+/// The document with this command's section replaced or added; the preamble, and what sections it has itself, are always
+/// this version's.
 fn with_section(document: &str, preamble: &str, command: &str, section: &str) -> String {
     let heading = format!("`{command}`");
+    let of_preamble = |title: &str| preamble.contains(&format!("{HEADING}{title}\n"));
     let mut sections: Vec<(String, String)> = document
         .split(HEADING)
         .skip(1)
         .filter_map(|part| part.split_once('\n'))
+        .filter(|(title, _)| !of_preamble(title))
         .map(|(title, body)| (title.to_owned(), body.trim().to_owned()))
         .collect();
     match sections.iter_mut().find(|(title, _)| *title == heading) {
@@ -61,5 +64,23 @@ mod tests {
             "# Figures\n\n## `cargo lab accuracy`\n\nnew\n\n## `cargo lab accuracy --deterministic`\n\nother\n"
         );
         assert_eq!(with(&again, "cargo lab accuracy", "new"), again);
+    }
+
+    #[test]
+    fn sections_of_the_preamble_are_there_once() {
+        let old = with_section("", "# Figures\n\n## Why\n\nOld.\n", "a", "1");
+        let new = with_section(&old, "# Figures\n\n## Why\n\nNew.\n", "a", "1");
+        assert_eq!(new, "# Figures\n\n## Why\n\nNew.\n\n## `a`\n\n1\n");
+    }
+
+    #[test]
+    fn the_documents_say_by_hand_what_their_sources_say() {
+        for (document, preamble) in [
+            (include_str!("../../docs/overhead.md"), include_str!("overhead.md")),
+            (include_str!("../../docs/accuracy.md"), include_str!("accuracy.md")),
+        ] {
+            let by_hand = document.split("\n## `").next().unwrap_or_default();
+            assert_eq!(by_hand.trim_end(), preamble.trim_end(), "written by hand: keep both the same");
+        }
     }
 }

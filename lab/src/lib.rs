@@ -14,6 +14,7 @@
 //! run reports               one live update and its results
 //! accuracy                  the profiler's figures beside the guest's own
 //! overhead                  what looking costs, beside others who look
+//! instructions              the same as instructions, by function of the kernel
 //! document                  where the figures of both are kept
 //! bench                     a series of them, for two builds
 //! host                      a Debian host with systemd, live-updated as the documentation says
@@ -39,6 +40,7 @@ pub mod fingerprint;
 pub mod guest;
 pub mod host;
 pub mod initramfs;
+pub mod instructions;
 pub mod kernel;
 pub mod kernel_build;
 pub mod kernel_config;

@@ -1,21 +1,23 @@
 //! `cargo lab overhead`: what looking costs, by the workload's own clock.
 
-use crate::binaries;
+use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
 use crate::cli::LiveUpdate;
 use crate::document;
-use crate::kernel::{self, Request};
+use crate::instructions;
+use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
 use crate::packages;
-use crate::plan::{Observer, Workload};
+use crate::plan::{Luo, Observer, Workload};
 use crate::reports::Reported;
+use crate::result::{LabResult, Outcome};
 use crate::run::{Finished, Lab};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Who looks, in the order of the table. The first one is what the others are held against.
@@ -44,6 +46,10 @@ pub struct Options {
     /// Folder for recordings and reports [default: a new one in the cache]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Count instructions instead of time, exactly and by function of the kernel, with nobody looking and with blackout
+    /// alone; all functions are then in instructions.json
+    #[arg(long, requires = "deterministic")]
+    instructions: bool,
     #[command(flatten)]
     update: LiveUpdate,
 }
@@ -98,35 +104,70 @@ pub fn main(options: &Options) -> Result<ExitCode> {
         bail!("the judge is the lab's own workload: leave --workload out")
     };
     ensure!(plan.guests.is_empty(), "guests would disturb each other's clock: give --guests 0");
-    packages::require("what blackout is held against", packages::BPFTRACE)?;
+    if !options.instructions {
+        packages::require("what blackout is held against", packages::BPFTRACE)?;
+    }
     let kernel = kernel::resolve(&cache, &Request::Newest, &KernelConfig::default())?;
     let binaries = binaries::build()?;
     let out = cache.results(options.out.as_deref())?;
+    let pages = pages(load);
+    let (text, complete) = match options.instructions {
+        true => (instructions::measure(&options.update, &cache, &kernel, &binaries, &out)?, true),
+        false => times(&options.update, &cache, &kernel, &binaries, &out, pages)?,
+    };
+    print!("{text}");
+    let memory = options.update.memory_bytes() >> 20;
+    let section =
+        format!("Linux {}, {memory} MiB, {pages} pages of 4 KiB preserved.\n\n{text}", kernel.release);
+    document::keep(&options.markdown, PREAMBLE, &document::command(), &section)?;
+    Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn pages(load: &Luo) -> u64 {
+    u64::from(load.sessions) * u64::from(load.files) * load.file_bytes.div_ceil(4096)
+}
+
+/// The table of all observers, and whether all of their live updates came through.
+fn times(
+    update: &LiveUpdate,
+    cache: &Cache,
+    kernel: &Kernel,
+    binaries: &Binaries,
+    out: &Path,
+    pages: u64,
+) -> Result<(String, bool)> {
     let scratch = cache.temporary()?;
     let share = scratch.path().join("share");
     let (mut rows, mut failures) = (Vec::new(), Vec::new());
     for (observer, name) in OBSERVERS {
         eprintln!("lab: {name} looks");
         let kernels = (kernel.clone(), kernel.clone());
-        let lab = options.update.prepare_for(observer, &cache, kernels, &binaries, out.clone())?;
+        let lab = update.prepare_for(observer, cache, kernels, binaries, out.into())?;
         let suffix = format!("-{}", name.replace([' ', ','], "-"));
         let finished = lab.run(&suffix, &share)?;
-        match row(&lab, &suffix, name, observer, finished, &binaries) {
+        match row(&lab, &suffix, name, observer, finished, binaries) {
             Ok(row) => rows.push(row),
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
-    let pages = u64::from(load.sessions) * u64::from(load.files) * load.file_bytes.div_ceil(4096);
     let mut text = table(&rows, pages)?;
     for failure in &failures {
         writeln!(text, "\nNot compared: {failure}.")?;
     }
-    print!("{text}");
-    let memory = options.update.memory_bytes() >> 20;
-    let section =
-        format!("Linux {}, {memory} MiB, {pages} pages of 4 KiB preserved.\n\n{text}", kernel.release);
-    document::keep(&options.markdown, PREAMBLE, &document::command(), &section)?;
-    Ok(if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok((text, failures.is_empty()))
+}
+
+/// Fails if a live update did.
+///
+/// # Errors
+/// Says how it ended.
+pub fn require_complete(observer: &str, result: &LabResult) -> Result<()> {
+    ensure!(
+        result.outcome == Outcome::Complete,
+        "with {observer} looking, the live update failed: {}",
+        result.message
+    );
+    Ok(())
 }
 
 fn row(
@@ -135,7 +176,7 @@ fn row(
     name: &'static str,
     observer: Observer,
     finished: Finished,
-    binaries: &binaries::Binaries,
+    binaries: &Binaries,
 ) -> Result<Row> {
     let serial = lab.file("serial", suffix, "log");
     let mut said =
@@ -145,11 +186,7 @@ fn row(
         said.push('\n');
         said.push_str(&command.output);
     }
-    ensure!(
-        result.outcome == crate::result::Outcome::Complete,
-        "with {name} looking, the live update failed: {}",
-        result.message
-    );
+    require_complete(name, result)?;
     let report = if observer.is_blackout() {
         Reported::make(lab, suffix, finished, &binaries.blackout)?.json
     } else {

@@ -80,8 +80,21 @@ pub struct Machine {
     pub live: Option<PathBuf>,
     /// Time is a function of the instructions executed; emulation only.
     pub deterministic: bool,
+    /// Counting of the instructions it executes, if it is asked for; right only for a deterministic one.
+    pub counting: Option<Counting>,
     /// Images of its disks. A machine with disks may be booted again; without, that is its end.
     pub disks: Vec<PathBuf>,
+}
+
+/// How a machine counts its instructions.
+#[derive(Debug, Clone)]
+pub struct Counting {
+    /// The plugin: `lab-plugin`, built.
+    pub plugin: PathBuf,
+    /// File that gets the counts.
+    pub out: PathBuf,
+    /// Addresses at which they are written.
+    pub borders: Vec<u64>,
 }
 
 impl Machine {
@@ -155,6 +168,14 @@ impl Machine {
             option("-icount", "shift=1,sleep=off,align=off".as_ref());
             option("-rtc", "base=2026-01-01T00:00:00,clock=vm".as_ref());
             option("-seed", "1".as_ref());
+        }
+        if let Some(Counting { plugin, out, borders }) = &self.counting {
+            let mut value = OsString::from("file=");
+            value.push(plugin.to_string_lossy().replace(',', ",,"));
+            value.push(",out=");
+            value.push(out.to_string_lossy().replace(',', ",,"));
+            borders.iter().for_each(|border| value.push(format!(",border={border:x}")));
+            option("-plugin", &value);
         }
         if let Some(mailbox) = &self.mailbox {
             let mut value = OsString::from(format!(
@@ -241,6 +262,11 @@ mod tests {
             mailbox: None,
             live: Some("/l,1".into()),
             deterministic: false,
+            counting: Some(Counting {
+                plugin: "/p.so".into(),
+                out: "/c,1".into(),
+                borders: vec![0xa0, 0xffff_ffff_8100_0000],
+            }),
             disks: vec!["/d,1".into()],
         };
         let arguments: Vec<String> =
@@ -256,6 +282,7 @@ mod tests {
         assert_eq!(value("-serial"), "file:/s,1");
         assert_eq!(value("-chardev"), "socket,id=live,server=on,wait=on,path=/l,,1");
         assert!(value("-virtfs").ends_with("path=/x,,y"));
+        assert_eq!(value("-plugin"), "file=/p.so,out=/c,,1,border=a0,border=ffffffff81000000");
         assert!(value("-drive").ends_with("file=/d,,1"));
         assert!(!arguments.iter().any(|argument| argument.contains("kvm")));
         let at = |device: &str| arguments.iter().position(|argument| argument.starts_with(device)).unwrap();

@@ -5,7 +5,7 @@ use crate::kernel::Kernel;
 use crate::mailbox::{self, MAILBOX_BYTES};
 use crate::plan::{Fault, Plan};
 use crate::progress::Progress;
-use crate::qemu::{Accel, Iommu, Machine};
+use crate::qemu::{Accel, Counting, Iommu, Machine};
 use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
 use crate::watch::{Console, End, Event};
 use anyhow::{Context, Result};
@@ -69,6 +69,8 @@ pub struct Lab {
     pub out: PathBuf,
     /// Socket for a reader of the stream, if there is to be one.
     pub live: Option<PathBuf>,
+    /// Counting of the machine's instructions, if it is asked for.
+    pub counting: Option<Counting>,
 }
 
 /// Files a run left.
@@ -125,6 +127,7 @@ impl Lab {
             mailbox: deterministic.then(|| share.join(MAILBOX)),
             live: self.live.clone(),
             deterministic,
+            counting: self.counting.clone(),
             disks: Vec::new(),
         };
         if let Some(socket) = &self.live {

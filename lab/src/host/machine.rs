@@ -89,6 +89,7 @@ impl Metal<'_> {
             mailbox: None,
             live: None,
             deterministic: false,
+            counting: None,
             disks: vec![self.disk.into(), orders],
         };
         let mut serial = File::open(&self.serial)?;

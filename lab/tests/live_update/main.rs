@@ -17,6 +17,7 @@ mod host;
 mod hot;
 mod live;
 mod names;
+mod overhead;
 mod run;
 mod terminal;
 

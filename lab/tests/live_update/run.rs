@@ -63,6 +63,11 @@ impl Run {
         self.out.path().join(name)
     }
 
+    /// A JSON file among the results; null if there is none.
+    pub fn json(&self, name: &str) -> Value {
+        json(&self.file(name))
+    }
+
     /// `result.json`.
     pub fn result(&self) -> Value {
         json(&self.file("result.json"))
