@@ -6,6 +6,9 @@ use crate::{btf::Btf, evidence::text::scrub_c_string};
 /// More handlers than any kernel has: a list that does not close is not followed for ever.
 const MAX_HANDLERS: usize = 64;
 
+/// What is read of a handler.
+pub const STRUCTURES: [&str; 2] = ["liveupdate_file_handler", "liveupdate_file_ops"];
+
 /// A handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Handler {

@@ -70,7 +70,7 @@ impl Hot {
     fn add(&mut self, object: &Object, oracle: &Oracle, btf: &Btf, probe: &Probe) -> Result<String, String> {
         let mut error = "No such file or directory".to_owned();
         for symbol in &probe.symbols {
-            let ([Some(function)], Some(address)) = (btf.functions([symbol]), oracle.address(symbol)) else {
+            let (Some(function), Some(address)) = (btf.function(symbol), oracle.address(symbol)) else {
                 continue;
             };
             let number = self.functions.len() as u32;
@@ -164,7 +164,7 @@ fn probes(side: Side) -> impl Iterator<Item = &'static Probe> {
 /// Tells the programs where the kernel's functions are that they call.
 pub fn kernel_functions<'b>(object: &mut Object, btf: Option<&'b Btf<'b>>) -> Result<&'b Btf<'b>, String> {
     let btf = btf.ok_or("the kernel has no BTF (CONFIG_DEBUG_INFO_BTF)")?;
-    let ids = kfunc::NAMES.iter().zip(btf.functions(kfunc::NAMES));
+    let ids = kfunc::NAMES.iter().map(|name| (name, btf.function(name)));
     let ids = ids.map(|(name, id)| id.ok_or_else(|| format!("the kernel has no {name} (Linux 7.0)")));
     object.set_kfuncs(ids.collect::<Result<_, _>>()?);
     Ok(btf)

@@ -6,15 +6,21 @@ use std::{
 };
 
 use memmap2::MmapOptions;
-use profiler_common::walk::{SLOTS, Subject, Walk};
+use profiler_common::{
+    hot::kfunc,
+    walk::{SLOTS, Subject, Walk},
+};
 
-use super::bpf::{BpfError, Object, Oracle, sys};
+use super::{
+    bpf::{BpfError, Object, Oracle, sys},
+    handlers,
+};
 use crate::{
     btf::{
         Btf,
         walk::{Goal, WalkError, compile},
     },
-    catalogue::{CATALOGUE, Probe, path::Path},
+    catalogue::{CATALOGUE, Probe, Way, path::Path},
 };
 
 /// The kernel's BTF, for as long as the process lives; `None` without `CONFIG_DEBUG_INFO_BTF`.
@@ -29,7 +35,13 @@ pub fn kernel_types() -> Option<Btf<'static>> {
         Ok(mapped) => Box::leak(Box::new(mapped)),
         Err(_) => fs::read(PATH).ok()?.leak(),
     };
-    Btf::parse(bytes).ok()
+    let subjects = CATALOGUE.probes.iter().map(|probe| &probe.subject);
+    let structures =
+        subjects.flat_map(|subject| subject.texts.iter().chain(&subject.numbers)).flat_map(Path::structures);
+    let counted = |probe: &&Probe| probe.outgoing.iter().chain(&probe.incoming).any(|way| *way == Way::Hot);
+    let counted = CATALOGUE.probes.iter().filter(counted).flat_map(|probe| &probe.symbols);
+    let own = kfunc::NAMES.into_iter().chain(handlers::STRUCTURES);
+    Btf::parse(bytes, structures.chain(counted.map(String::as_str)).chain(own)).ok()
 }
 
 /// Kernel address of physical address 0 (`page_offset_base`, arch/x86/mm/kaslr.c, Linux 7.3: a variable

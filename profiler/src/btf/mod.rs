@@ -1,14 +1,16 @@
 //! The kernel's own description of its structures (BTF, Documentation/bpf/btf.rst): where a member lies,
 //! in the kernel that runs.
 //!
-//! One pass over the types finds where each begins and which are named structures; the rest is read when
-//! it is asked for. The kernel has some hundred thousand types, and we want twenty.
+//! One pass over the types finds those of the names that will be asked for, and where each so-manieth begins; the rest
+//! is read when it is asked for. The kernel has some hundred thousand types, and we want twenty: guests wait while we
+//! look, and each page that we fill the kernel has to clear.
 
+mod names;
 pub mod walk;
 
-use std::{collections::HashMap, ffi::CStr};
+use std::ffi::CStr;
 
-use rustc_hash::FxBuildHasher;
+use names::Names;
 
 /// Anonymous structures and unions inside each other that are searched for a member.
 const MAX_DEPTH: u32 = 8;
@@ -16,8 +18,10 @@ const MAX_DEPTH: u32 = 8;
 const MAX_MEMBERS: u32 = 100_000;
 /// Typedefs and qualifiers that are followed to a type.
 const MAX_ALIASES: u32 = 32;
-/// What a type takes at least, in a kernel rather twice as much: room for all places is made at once.
+/// What a type takes at least.
 const TYPE_BYTES: usize = 12;
+/// Of so many types the place of one is kept; the others are found from there.
+const STRIDE: u32 = 16;
 /// A kernel has some 150 000.
 const MAX_TYPES: usize = 4 << 20;
 
@@ -37,12 +41,12 @@ pub enum BtfError {
 pub struct Btf<'a> {
     strings: &'a [u8],
     types: &'a [u8],
-    /// Where each type begins in `types`; type 0 is `void` and has no place.
+    /// How many types there are. Type 0 is `void` and has no place.
+    count: u32,
+    /// Where types 1, 1 + `STRIDE` and so on begin in `types`.
     places: Vec<u32>,
-    /// Named structures and unions. The names are the kernel's own: nobody chooses them for their hashes.
-    structures: HashMap<&'a [u8], u32, FxBuildHasher>,
-    /// Functions: id, and where the name lies in `strings`.
-    functions: Vec<(u32, u32)>,
+    /// What was looked for in the one pass.
+    names: Names,
 }
 
 /// A type, as far as paths need it.
@@ -95,8 +99,9 @@ struct Head {
 }
 
 impl<'a> Btf<'a> {
-    /// Reads `/sys/kernel/btf/vmlinux` or the section `.BTF` of an image.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+    /// Reads `/sys/kernel/btf/vmlinux` or the section `.BTF` of an image. Structures and functions of these `names` will
+    /// be known at once; others are found too, but each takes another pass.
+    pub fn parse<'n>(bytes: &'a [u8], names: impl IntoIterator<Item = &'n str>) -> Result<Self, BtfError> {
         const MAGIC: u32 = 0xeb9f;
         let header = |at| word(bytes, at).ok_or(BtfError::Header);
         // Magic (16 bits), version, flags; then lengths of the header and of both sections, and their offsets.
@@ -109,45 +114,53 @@ impl<'a> Btf<'a> {
             bytes.get(start..start.checked_add(length as usize)?)
         };
         let (types, strings) = (section(8).ok_or(BtfError::Header)?, section(16).ok_or(BtfError::Header)?);
-        let mut places = Vec::with_capacity(types.len() / TYPE_BYTES);
-        places.push(u32::MAX);
-        let mut btf = Self { strings, types, places, structures: HashMap::default(), functions: Vec::new() };
-        let mut place = 0;
-        while place < types.len() {
-            let id = btf.places.len() as u32;
-            let head =
-                head(types, place).filter(|_| btf.places.len() < MAX_TYPES).ok_or(BtfError::Type(id))?;
-            btf.places.push(place as u32);
-            if matches!(head.kind, STRUCT | UNION) && head.name != 0 {
-                // The first of a name: further ones are of files that mean another thing by it.
-                btf.structures.entry(btf.string(head.name)).or_insert(id);
-            } else if head.kind == FUNCTION {
-                btf.functions.push((id, head.name));
+        let mut names = Names::new(names);
+        let (mut places, mut next, mut id) = (Vec::new(), 0, 1);
+        while next < types.len() {
+            let (place, head) = (next, head(types, next));
+            let wrong = BtfError::Type(id);
+            let head = head.filter(|_| (id as usize) < MAX_TYPES).ok_or(wrong)?;
+            next += TYPE_BYTES + tail_bytes(head).ok_or(wrong)?;
+            if id % STRIDE == 1 {
+                places.push(place as u32);
             }
-            place += TYPE_BYTES + tail_bytes(head).ok_or(BtfError::Type(id))?;
+            if matches!(head.kind, STRUCT | UNION | FUNCTION)
+                && head.name != 0
+                && names.may_hold(strings.get(head.name as usize..).unwrap_or_default())
+                && let Some(found) = names.entry(string(strings, head.name))
+            {
+                let first = if head.kind == FUNCTION { &mut found.function } else { &mut found.structure };
+                first.get_or_insert(id);
+            }
+            id += 1;
         }
-        if place != types.len() { Err(BtfError::Type(btf.places.len() as u32)) } else { Ok(btf) }
+        if next != types.len() {
+            Err(BtfError::Type(id))
+        } else {
+            Ok(Self { strings, types, count: id, places, names })
+        }
     }
 
     /// Id of the structure or union of this name.
     pub fn structure(&self, name: &str) -> Option<u32> {
-        self.structures.get(name.as_bytes()).copied()
+        match self.names.get(name) {
+            Some(found) => found.structure,
+            None => self.find(name, |kind| matches!(kind, STRUCT | UNION)),
+        }
     }
 
-    /// Id of each function of these names, in their order.
-    pub fn functions<const N: usize>(&self, names: [&str; N]) -> [Option<u32>; N] {
-        let mut ids = [None; N];
-        for (id, name) in &self.functions {
-            let name = self.strings.get(*name as usize..).unwrap_or_default();
-            for (wanted, found) in names.iter().zip(&mut ids) {
-                let wanted = wanted.as_bytes();
-                // Most differ in length, which is told quicker than by comparing.
-                if found.is_none() && name.get(wanted.len()) == Some(&0) && name.starts_with(wanted) {
-                    *found = Some(*id);
-                }
-            }
+    /// Id of the function of this name.
+    pub fn function(&self, name: &str) -> Option<u32> {
+        match self.names.get(name) {
+            Some(found) => found.function,
+            None => self.find(name, |kind| kind == FUNCTION),
         }
-        ids
+    }
+
+    /// The first of a name that was not looked for.
+    fn find(&self, name: &str, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let named = |head: Head| is_it(head.kind) && self.string(head.name) == name.as_bytes();
+        (1..self.count).find(|id| self.head(*id).is_some_and(named))
     }
 
     /// A type without its typedefs and qualifiers.
@@ -175,7 +188,7 @@ impl<'a> Btf<'a> {
 
     fn search(&self, structure: u32, name: &[u8], depth: u32, budget: &mut u32) -> Option<Member> {
         let Type::Structure(id) = self.resolve(structure) else { return None };
-        let (head, place) = (self.head(id)?, *self.places.get(id as usize)? as usize);
+        let (place, head) = self.at(id)?;
         for index in 0..head.count as usize {
             *budget = budget.checked_sub(1)?;
             let at = place.checked_add(12 + index * 12)?;
@@ -198,17 +211,31 @@ impl<'a> Btf<'a> {
     }
 
     fn array(&self, id: u32) -> Option<u32> {
-        word(self.types, (*self.places.get(id as usize)? as usize).checked_add(12)?)
+        word(self.types, self.at(id)?.0.checked_add(TYPE_BYTES)?)
     }
 
     fn head(&self, id: u32) -> Option<Head> {
-        head(self.types, *self.places.get(id as usize)? as usize)
+        Some(self.at(id)?.1)
+    }
+
+    /// Where a type begins, and its head.
+    fn at(&self, id: u32) -> Option<(usize, Head)> {
+        let before = id.checked_sub(1).filter(|_| id < self.count)?;
+        let mut place = *self.places.get((before / STRIDE) as usize)? as usize;
+        for _ in 0..before % STRIDE {
+            place += TYPE_BYTES + tail_bytes(head(self.types, place)?)?;
+        }
+        Some((place, head(self.types, place)?))
     }
 
     fn string(&self, offset: u32) -> &'a [u8] {
-        let rest = self.strings.get(offset as usize..).unwrap_or_default();
-        CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes)
+        string(self.strings, offset)
     }
+}
+
+fn string(strings: &[u8], offset: u32) -> &[u8] {
+    let rest = strings.get(offset as usize..).unwrap_or_default();
+    CStr::from_bytes_until_nul(rest).map_or(rest, CStr::to_bytes)
 }
 
 fn head(types: &[u8], place: usize) -> Option<Head> {
@@ -221,19 +248,24 @@ fn head(types: &[u8], place: usize) -> Option<Head> {
 
 /// Bytes that follow a type's head; `None` if its kind is not known.
 fn tail_bytes(head: Head) -> Option<usize> {
-    let count = head.count as usize;
-    Some(match head.kind {
+    /// By kind: bytes, and bytes for each that is counted. A table, for this is done for every type.
+    const TAILS: [Option<(u8, u8)>; 20] = {
+        const NONE: Option<(u8, u8)> = Some((0, 0));
+        let mut tails = [NONE; 20];
+        tails[0] = None;
         // Integer, variable, declaration tag.
-        INT | 14 | 17 => 4,
-        ARRAY => 12,
+        (tails[INT as usize], tails[14], tails[17]) = (Some((4, 0)), Some((4, 0)), Some((4, 0)));
+        tails[ARRAY as usize] = Some((12, 0));
         // Data sections too.
-        STRUCT | UNION | 15 | ENUM64 => count * 12,
+        (tails[STRUCT as usize], tails[UNION as usize], tails[15]) =
+            (Some((0, 12)), Some((0, 12)), Some((0, 12)));
+        tails[ENUM64 as usize] = Some((0, 12));
         // Function prototypes too.
-        ENUM | 13 => count * 8,
-        // Pointer, forward, typedef, qualifiers, function, float, type tag.
-        POINTER | 7..=12 | 16 | 18 => 0,
-        _ => return None,
-    })
+        (tails[ENUM as usize], tails[13]) = (Some((0, 8)), Some((0, 8)));
+        tails
+    };
+    let (fixed, each) = (*TAILS.get(head.kind as usize)?)?;
+    Some(usize::from(fixed) + usize::from(each) * head.count as usize)
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {

@@ -13,6 +13,9 @@ const ARRAY: u32 = 3 << 24;
 const STRUCT: u32 = 4 << 24;
 const CONST: u32 = 10 << 24;
 
+/// Those that are known at once; the others are found by another pass.
+const NAMES: [&str; 2] = ["outer", "restore"];
+
 /// ```c
 /// struct inner { char *label; u32 count; };                 // 16 bytes
 /// struct outer { char name[8]; union { struct inner in; }; struct outer *next; u64 phys; };
@@ -67,7 +70,7 @@ fn sample() -> Vec<u8> {
 
 fn walk_of(path: &str, goal: Goal) -> Result<(Vec<i64>, i64, u8), WalkError> {
     let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let btf = Btf::parse(&bytes, NAMES).unwrap();
     let walk = compile(&path.parse().unwrap(), goal, Some(&btf), Some(0xffff_8880_0000_0000))?;
     Ok((walk.followed().to_vec(), walk.last, walk.bytes))
 }
@@ -75,7 +78,7 @@ fn walk_of(path: &str, goal: Goal) -> Result<(Vec<i64>, i64, u8), WalkError> {
 #[test]
 fn members_are_found_also_in_anonymous_unions() {
     let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let btf = Btf::parse(&bytes, NAMES).unwrap();
     let outer = btf.structure("outer").unwrap();
     assert_eq!(btf.member(outer, "in"), Some(Member { offset: 8, of_type: 7 }));
     assert_eq!(btf.member(outer, "next"), Some(Member { offset: 24, of_type: 10 }));
@@ -88,9 +91,14 @@ fn members_are_found_also_in_anonymous_unions() {
 #[test]
 fn functions_are_found_by_name() {
     let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let btf = Btf::parse(&bytes, NAMES).unwrap();
     // A structure of that name is none.
-    assert_eq!(btf.functions(["outer", "restore", "nothing"]), [None, Some(11), None]);
+    let function = |name| btf.function(name);
+    assert_eq!(["outer", "inner", "restore", "nothing"].map(function), [None, None, Some(11), None]);
+    let nothing_wanted = Btf::parse(&bytes, []).unwrap();
+    assert_eq!(nothing_wanted.function("restore"), Some(11));
+    assert_eq!(nothing_wanted.structure("outer"), btf.structure("outer"));
+    assert_eq!(btf.structure("restore"), None);
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn what_a_kernel_lacks_is_named() {
 #[test]
 fn kprobe_events_take_the_same_walk() {
     let bytes = sample();
-    let btf = Btf::parse(&bytes).unwrap();
+    let btf = Btf::parse(&bytes, NAMES).unwrap();
     let fetch = |path: &str, goal| {
         let path = path.parse().unwrap();
         fetch_argument(&path, &compile(&path, goal, Some(&btf), None).unwrap(), goal)
@@ -140,11 +148,11 @@ fn torn_btf_is_an_error() {
     let whole = sample();
     for length in 0..whole.len() {
         // What is cut off in the strings is missing from names only; the sections no longer fit in any case.
-        assert_eq!(Btf::parse(&whole[..length]).unwrap_err(), BtfError::Header);
+        assert_eq!(Btf::parse(&whole[..length], NAMES).unwrap_err(), BtfError::Header);
     }
     let mut kind = whole;
     kind[24 + 7] = 31;
-    assert_eq!(Btf::parse(&kind).unwrap_err(), BtfError::Type(1));
+    assert_eq!(Btf::parse(&kind, NAMES).unwrap_err(), BtfError::Type(1));
 }
 
 proptest! {
@@ -153,7 +161,7 @@ proptest! {
         let mut bytes = sample();
         let at = at % bytes.len();
         bytes[at] = value;
-        if let Ok(btf) = Btf::parse(&bytes) {
+        if let Ok(btf) = Btf::parse(&bytes, NAMES) {
             for id in 0..13 {
                 let _ = (btf.resolve(id), btf.member(id, &name), btf.member(id, "count"), btf.structure(&name));
             }

@@ -36,6 +36,17 @@ pub enum Step {
     Physical(String),
 }
 
+impl Path {
+    /// The structures that it goes through by name.
+    pub fn structures(&self) -> impl Iterator<Item = &str> {
+        let inner = self.steps.iter().filter_map(|step| match step {
+            Step::Container(structure, _) | Step::Physical(structure) => Some(structure),
+            Step::Member(_) | Step::Behind(_) => None,
+        });
+        self.base.iter().chain(inner).map(String::as_str)
+    }
+}
+
 impl FromStr for Path {
     type Err = String;
 
