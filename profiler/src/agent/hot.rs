@@ -10,7 +10,8 @@ use profiler_common::hot::{self, EPOCHS, kfunc};
 use super::{
     bpf::{
         Object, Oracle,
-        sys::{self, End, Kind, Place},
+        link::{self, End, Place},
+        sys::{self, Kind},
     },
     probes::{c_string, kprobe_pmu},
     ticks::ticks,
@@ -78,7 +79,7 @@ impl Hot {
                 object.load("hot_call", Kind::Session(function)).map_err(|error| error.to_string());
             let attached = attached.and_then(|program| {
                 set(object, "HOT_FUNCTIONS", number, address)?;
-                sys::attach_session(program.as_fd(), number.into()).map_err(|error| error.to_string())
+                link::session(program.as_fd(), number.into()).map_err(|error| error.to_string())
             });
             match attached {
                 Ok(link) => {
@@ -105,13 +106,13 @@ impl Hot {
             // Without it, calls are counted in the epoch before.
             let link = symbols.flat_map(|probe| &probe.symbols).find_map(|symbol| {
                 let symbol = c_string(symbol.as_bytes()).ok()?;
-                sys::attach_kprobe(epoch.as_fd(), Place::Symbol(&symbol), End::Entry, pmu, number).ok()
+                link::kprobe(epoch.as_fd(), Place::Symbol(&symbol), End::Entry, pmu, number).ok()
             });
             self.links.extend(link.map(|link| (format!("epoch-{number}"), link)));
         }
         if side == Side::Outgoing {
             let flush = object.load("hot_flush", Kind::Kprobe).map_err(|error| error.to_string())?;
-            let link = sys::attach_kprobe(flush.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0);
+            let link = link::kprobe(flush.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0);
             self.links.push(("hot-flush".to_owned(), link.map_err(|error| error.to_string())?));
         }
         Ok(())

@@ -18,7 +18,8 @@ use super::{
     AgentError,
     bpf::{
         BpfError, Object, Oracle,
-        sys::{self, End, Kind, Place},
+        link::{self, End, Place},
+        sys::{self, Kind},
     },
     handlers, hot, missed, names,
     ticks::ticks,
@@ -348,12 +349,12 @@ impl Singly {
             }
         };
         let cookie = names::cookie(wanted.probe);
-        let entry = sys::attach_kprobe(self.enter.as_fd(), place, End::Entry, pmu, cookie)?;
+        let entry = link::kprobe(self.enter.as_fd(), place, End::Entry, pmu, cookie)?;
         // bpffs takes no dots in names.
         let name = name.replace('.', "-");
         let mut links = vec![(format!("{name}-entry"), entry)];
         if wanted.returns {
-            let exit = sys::attach_kprobe(self.exit.as_fd(), place, End::Return, pmu, 0)?;
+            let exit = link::kprobe(self.exit.as_fd(), place, End::Return, pmu, 0)?;
             links.push((format!("{name}-return"), exit));
         }
         Ok(links)
@@ -364,7 +365,7 @@ impl Singly {
 fn cost_flush(object: &Object) -> Result<OwnedFd, TogetherError> {
     let program = object.load("cost_flush", Kind::Kprobe)?;
     let place = Place::Symbol(c"machine_kexec");
-    Ok(sys::attach_kprobe(program.as_fd(), place, End::Entry, kprobe_pmu()?, 0)?)
+    Ok(link::kprobe(program.as_fd(), place, End::Entry, kprobe_pmu()?, 0)?)
 }
 
 /// Number of the kernel's kprobe events.

@@ -7,7 +7,8 @@ use std::{
 
 use super::bpf::{
     BpfError, Object,
-    sys::{self, End, Ends, Kind},
+    link::{self, End, Ends},
+    sys::Kind,
 };
 
 /// Addresses that get a probe, with their cookies.
@@ -59,7 +60,7 @@ fn many(
     let kind = if ends == Ends::Both { Kind::KprobeSession } else { Kind::KprobeMulti };
     let program = object.load(program, kind)?;
     let (addresses, cookies): (Vec<u64>, Vec<u64>) = targets.iter().copied().unzip();
-    Ok(Some(sys::attach_many(program.as_fd(), &addresses, &cookies, ends)?))
+    Ok(Some(link::many(program.as_fd(), &addresses, &cookies, ends)?))
 }
 
 /// Why programs could not be attached where nobody asks why: there is another way, or it goes without.

@@ -11,7 +11,8 @@ use profiler_common::vcpu::{self, Hook};
 use super::{
     bpf::{
         Object, Oracle,
-        sys::{self, End, Ends, Kind, Place},
+        link::{self, End, Ends, Place},
+        sys::{self, Kind},
     },
     probes::kprobe_pmu,
     ticks::ticks,
@@ -58,7 +59,7 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
     for (index, (probe, event)) in EVENTS.iter().enumerate() {
         let attached = ready.as_ref().map_err(String::clone).and_then(|(hooks, program)| {
             let (id, hook) = hooks[index];
-            sys::attach_tracepoint(program.as_fd(), id, hook.cookie()).map_err(|error| error.to_string())
+            link::tracepoint(program.as_fd(), id, hook.cookie()).map_err(|error| error.to_string())
         });
         take(probe, &format!("kvm:{event}"), "tracepoint", attached);
     }
@@ -147,13 +148,13 @@ fn flush(object: &Object, pmu: Option<u32>) -> Result<OwnedFd, String> {
     let attached = match pmu {
         Some(pmu) => {
             let program = load(Kind::Kprobe)?;
-            sys::attach_kprobe(program.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0)
+            link::kprobe(program.as_fd(), Place::Symbol(FLUSH_AT), End::Entry, pmu, 0)
         }
         None => {
             let oracle = Oracle::new(object).map_err(|error| error.to_string())?;
             let address = oracle.address(&FLUSH_AT.to_string_lossy());
             let address = address.ok_or_else(|| format!("no symbol {}", FLUSH_AT.to_string_lossy()))?;
-            sys::attach_many(load(Kind::KprobeMulti)?.as_fd(), &[address], &[0], Ends::One(End::Entry))
+            link::many(load(Kind::KprobeMulti)?.as_fd(), &[address], &[0], Ends::One(End::Entry))
         }
     };
     attached.map_err(|error| error.to_string())

@@ -2,6 +2,7 @@
 //! millisecond of it lies beside the restore.
 
 mod ask;
+pub mod link;
 mod object;
 pub mod sys;
 

@@ -1,12 +1,13 @@
-//! `bpf(2)` and `perf_event_open(2)`, no more of them than is used. Constants and structures are those of
-//! include/uapi/linux/bpf.h and perf_event.h, Linux 7.3; the kernel takes a shorter `bpf_attr` for one
-//! whose rest is zero.
+//! `bpf(2)`, no more of it than is used: maps, programs and what is known of them. Constants and structures are those of
+//! include/uapi/linux/bpf.h, Linux 7.3; the kernel takes a shorter `bpf_attr` for one whose rest is zero.
 
 use std::{
     ffi::CStr,
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
+
+use super::link;
 
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
@@ -17,18 +18,7 @@ const OBJ_GET: libc::c_long = 7;
 const PROG_TEST_RUN: libc::c_long = 10;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
-const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const MAP_FREEZE: libc::c_long = 22;
-const LINK_CREATE: libc::c_long = 28;
-
-/// `BPF_PERF_EVENT`.
-const ATTACH_PERF_EVENT: u32 = 41;
-/// `BPF_TRACE_KPROBE_MULTI`.
-const ATTACH_KPROBE_MULTI: u32 = 42;
-/// `BPF_TRACE_KPROBE_SESSION`.
-const ATTACH_KPROBE_SESSION: u32 = 56;
-/// `BPF_TRACE_FSESSION`.
-const ATTACH_SESSION: u32 = 58;
 
 /// Type of a program: how it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +31,6 @@ pub enum Kind {
     KprobeSession,
     /// A trace event, with its record as context.
     Tracepoint,
-    /// A raw tracepoint.
-    RawTracepoint,
     /// Run by user space.
     Syscall,
     /// Entry and return of one function, on a trampoline: the function's id in the kernel's BTF.
@@ -154,11 +142,10 @@ pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut 
     const SLEEPABLE: u32 = 1 << 4;
     let (number, attach_type, flags, attach_function) = match kind {
         Kind::Kprobe => (2, 0, 0, 0),
-        Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0, 0),
-        Kind::KprobeSession => (2, ATTACH_KPROBE_SESSION, 0, 0),
+        Kind::KprobeMulti => (2, link::ATTACH_KPROBE_MULTI, 0, 0),
+        Kind::KprobeSession => (2, link::ATTACH_KPROBE_SESSION, 0, 0),
         Kind::Tracepoint => (5, 0, 0, 0),
-        Kind::RawTracepoint => (17, 0, 0, 0),
-        Kind::Session(function) => (26, ATTACH_SESSION, 0, function),
+        Kind::Session(function) => (26, link::ATTACH_SESSION, 0, function),
         Kind::Syscall => (31, 0, SLEEPABLE, 0),
     };
     let mut load = ProgLoad {
@@ -273,179 +260,22 @@ pub fn recursion_misses(program_id: u32) -> io::Result<u64> {
     Ok(misses)
 }
 
-/// `BPF_LINK_CREATE`: head, then either a cookie or a description of many functions.
-#[repr(C)]
-struct Link<T> {
-    program: u32,
-    target: u32,
-    attach_type: u32,
-    flags: u32,
-    rest: T,
-}
-
-/// Which end of a function.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Its entry.
-    Entry,
-    /// Its return.
-    Return,
-}
-
-/// Which ends of many functions: what the program was loaded as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ends {
-    /// One of them: [`Kind::KprobeMulti`].
-    One(End),
-    /// Both: [`Kind::KprobeSession`].
-    Both,
-}
-
-/// Where a function is.
-#[derive(Debug, Clone, Copy)]
-pub enum Place<'a> {
-    /// Found by the kernel.
-    Symbol(&'a CStr),
-    /// Known.
-    Address(u64),
-}
-
-/// Attaches a [`Kind::Kprobe`] program to a function's entry or return.
-pub fn attach_kprobe(
-    program: BorrowedFd,
-    place: Place,
-    end: End,
-    pmu: u32,
-    cookie: u64,
-) -> io::Result<OwnedFd> {
-    // `struct perf_event_attr` in words: 0 type and size, 1 config, 7 the symbol, 8 offset from it
-    // or address.
-    let mut attr = [0_u64; 9];
-    attr[0] = u64::from(pmu) | (size_of_val(&attr) as u64) << 32;
-    // Bit 0: `PERF_PROBE_CONFIG_IS_RETPROBE` (kernel/events/core.c).
-    attr[1] = u64::from(end == End::Return);
-    match place {
-        Place::Symbol(symbol) => attr[7] = symbol.as_ptr() as u64,
-        Place::Address(address) => attr[8] = address,
-    }
-    attach_event(program, perf_event(&attr)?, cookie)
-}
-
-/// `perf_event_open(2)`, of all tasks, on CPU 0. What the attribute points to must outlive the call.
-fn perf_event(attr: &[u64; 9]) -> io::Result<OwnedFd> {
-    const CLOEXEC: libc::c_ulong = 8;
-    // SAFETY: the attribute is as long as it says; its pointers, if any, are the callers' to keep.
-    let event = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, CLOEXEC) };
-    if event < 0 { Err(io::Error::last_os_error()) } else { owned(event) }
-}
-
-/// The link holds the event: its descriptor may go.
-fn attach_event(program: BorrowedFd, event: OwnedFd, cookie: u64) -> io::Result<OwnedFd> {
-    let (program, target) = (raw(program), event.as_raw_fd() as u32);
-    // SAFETY: a whole structure of plain numbers.
-    owned(unsafe {
-        bpf(
-            LINK_CREATE,
-            &mut Link { program, target, attach_type: ATTACH_PERF_EVENT, flags: 0, rest: cookie },
-        )
-    }?)
-}
-
-/// Attaches a [`Kind::Tracepoint`] program to the trace event with this id, on all CPUs: the kernel runs it
-/// whichever CPU's event it hangs on (`perf_trace_run_bpf_submit`, kernel/events/core.c).
-pub fn attach_tracepoint(program: BorrowedFd, id: u32, cookie: u64) -> io::Result<OwnedFd> {
-    const PERF_TYPE_TRACEPOINT: u32 = 2;
-    // `struct perf_event_attr` in words: 0 type and size, 1 config.
-    let mut attr = [0_u64; 9];
-    attr[0] = u64::from(PERF_TYPE_TRACEPOINT) | (size_of_val(&attr) as u64) << 32;
-    attr[1] = u64::from(id);
-    attach_event(program, perf_event(&attr)?, cookie)
-}
-
-/// Attaches a program to the functions at these addresses; there is one cookie for each.
-pub fn attach_many(
-    program: BorrowedFd,
-    addresses: &[u64],
-    cookies: &[u64],
-    ends: Ends,
-) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Many {
-        flags: u32,
-        count: u32,
-        symbols: u64,
-        addresses: u64,
-        cookies: u64,
-    }
-    let rest = Many {
-        flags: u32::from(ends == Ends::One(End::Return)),
-        count: addresses.len().min(cookies.len()) as u32,
-        symbols: 0,
-        addresses: addresses.as_ptr() as u64,
-        cookies: cookies.as_ptr() as u64,
-    };
-    let attach_type = match ends {
-        Ends::One(_) => ATTACH_KPROBE_MULTI,
-        Ends::Both => ATTACH_KPROBE_SESSION,
-    };
-    // SAFETY: both arrays have at least as many elements as said and outlive the call.
-    owned(unsafe {
-        bpf(LINK_CREATE, &mut Link { program: raw(program), target: 0, attach_type, flags: 0, rest })
-    }?)
-}
-
-/// Attaches a [`Kind::Session`] program to its function.
-pub fn attach_session(program: BorrowedFd, cookie: u64) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Tracing {
-        function: u32,
-        padding: u32,
-        cookie: u64,
-    }
-    // Function 0: the one it was loaded for.
-    let rest = Tracing { function: 0, padding: 0, cookie };
-    // SAFETY: a whole structure of plain numbers.
-    owned(unsafe {
-        bpf(
-            LINK_CREATE,
-            &mut Link { program: raw(program), target: 0, attach_type: ATTACH_SESSION, flags: 0, rest },
-        )
-    }?)
-}
-
-/// Attaches a [`Kind::RawTracepoint`] program to the tracepoint of this name.
-pub fn attach_raw_tracepoint(program: BorrowedFd, tracepoint: &CStr) -> io::Result<OwnedFd> {
-    #[repr(C)]
-    struct Open {
-        name: u64,
-        program: u32,
-        padding: u32,
-    }
-    // SAFETY: the name is a C string that outlives the call.
-    owned(unsafe {
-        bpf(
-            RAW_TRACEPOINT_OPEN,
-            &mut Open { name: tracepoint.as_ptr() as u64, program: raw(program), padding: 0 },
-        )
-    }?)
-}
-
 /// # Safety
 /// `attr` is what `command` wants, and what it points to is as the kernel will use it.
-unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
+pub(super) unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: by the contract above; the attribute is as long as said.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// A descriptor that a system call has just given.
-fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
+pub(super) fn owned(fd: libc::c_long) -> io::Result<OwnedFd> {
     let fd = i32::try_from(fd).map_err(|_| io::Error::from_raw_os_error(libc::EBADF))?;
     // SAFETY: the callers were given it by the kernel, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn raw(fd: BorrowedFd) -> u32 {
+pub(super) fn raw(fd: BorrowedFd) -> u32 {
     // A descriptor that is borrowed is open, so it is not negative.
     fd.as_raw_fd() as u32
 }
