@@ -315,7 +315,7 @@ impl LiveUpdate {
             AccelChoice::Kvm => Accel::Kvm,
         };
         Ok(Lab {
-            initrd: initramfs::build(binaries, &plan, workload.as_deref())?,
+            initrd: initramfs::build(binaries, &plan, workload.as_deref(), &[&outgoing, &incoming])?,
             outgoing,
             incoming,
             plan,

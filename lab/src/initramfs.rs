@@ -5,20 +5,26 @@
 use crate::binaries::Binaries;
 use crate::cpio::Archive;
 use crate::exec;
+use crate::kernel::Kernel;
 use crate::packages::{BPFTRACE_PATH as BPFTRACE, BUSYBOX};
 use crate::plan::{PLAN_FILE, Plan};
 use anyhow::{Context, Result, bail};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Builds the initramfs, with a shell only if there is a `workload` folder that may want one.
 ///
 /// # Errors
 /// When a file cannot be read or does not fit the format.
-pub fn build(binaries: &Binaries, plan: &Plan, workload: Option<&Path>) -> Result<Vec<u8>> {
+pub fn build(
+    binaries: &Binaries,
+    plan: &Plan,
+    workload: Option<&Path>,
+    kernels: &[&Kernel],
+) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["bin", "dev", "host", "proc", "run", "sys", "tmp"] {
         archive.directory(dir)?;
@@ -26,6 +32,15 @@ pub fn build(binaries: &Binaries, plan: &Plan, workload: Option<&Path>) -> Resul
     archive.file("init", 0o755, &read(&binaries.lab)?)?;
     archive.file("bin/blackout", 0o755, &read(&binaries.blackout)?)?;
     archive.file(PLAN_FILE, 0o644, &serde_json::to_vec(plan)?)?;
+    let ranges: BTreeMap<String, PathBuf> = kernels
+        .iter()
+        .filter_map(|kernel| kernel.builtin_ranges())
+        .map(|(file, name)| (name, file))
+        .collect();
+    for (name, file) in &ranges {
+        add_parents(&mut archive, Path::new(name))?;
+        archive.file(name, 0o644, &read(file)?)?;
+    }
     if plan.observer.needs_bpftrace() {
         add_with_libraries(&mut archive, Path::new(BPFTRACE))?;
     }
@@ -46,16 +61,18 @@ fn add_with_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
     let libraries = exec::output(Command::new("ldd").arg(program))?;
     // Lines such as `libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x...)`, and the loader's without an arrow.
     let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/'));
-    let mut dirs = BTreeSet::new();
     for path in [program].into_iter().chain(libraries.map(Path::new)) {
-        let parents: Vec<_> = path.ancestors().skip(1).filter(|dir| dir.parent().is_some()).collect();
-        for dir in parents.into_iter().rev() {
-            // `bin` is there already.
-            if dir != Path::new("/bin") && dirs.insert(dir.to_owned()) {
-                archive.directory(&dir.to_string_lossy())?;
-            }
-        }
+        add_parents(archive, path)?;
         archive.file(&path.to_string_lossy(), 0o755, &read(path)?)?;
+    }
+    Ok(())
+}
+
+/// Adds the folders that a file is in. The kernel takes one that it has for no error (`do_name`, init/initramfs.c).
+fn add_parents(archive: &mut Archive, file: &Path) -> Result<()> {
+    let parents: Vec<_> = file.ancestors().skip(1).filter(|dir| dir.parent().is_some()).collect();
+    for dir in parents.into_iter().rev() {
+        archive.directory(&dir.to_string_lossy())?;
     }
     Ok(())
 }

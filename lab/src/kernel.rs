@@ -22,6 +22,9 @@ const RESOLUTION_TTL_S: u64 = 24 * 3600;
 /// Part of a kernel's key: raise it when the way kernels are built changes.
 const RECIPE: u8 = 1;
 
+/// What a kernel's build says of the modules that are built in, beside its image; and its name in `/lib/modules`.
+const BUILTIN_RANGES: &str = "modules.builtin.ranges";
+
 /// A kernel as the user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
@@ -71,6 +74,14 @@ pub struct Kernel {
     pub source: Option<PathBuf>,
     /// The lab built its own driver into it.
     pub lab_driver: bool,
+}
+
+impl Kernel {
+    /// What its build says of the modules that are built in, if it does, and where its system expects that.
+    pub fn builtin_ranges(&self) -> Option<(PathBuf, String)> {
+        let file = self.image.with_file_name(BUILTIN_RANGES);
+        file.exists().then(|| (file, format!("lib/modules/{}/{BUILTIN_RANGES}", self.release)))
+    }
 }
 
 /// Whether a file of the lab's driver can go from one kernel to the other: they are the same, with or without
@@ -181,6 +192,12 @@ fn publish(
         let from = objects.join(from);
         let copied = fs::copy(&from, staging.path().join(to));
         copied.with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    // With CONFIG_BUILTIN_MODULE_RANGES.
+    let ranges = objects.join(BUILTIN_RANGES);
+    if ranges.exists() {
+        fs::copy(&ranges, staging.path().join(BUILTIN_RANGES))
+            .with_context(|| format!("cannot copy {}", ranges.display()))?;
     }
     cache.dir("kernels")?;
     let published = cache.path(format!("kernels/{key}"));

@@ -41,6 +41,7 @@ pub const KERNEL: &[Need] = &[
     program("flex", "flex"),
     program("bison", "bison"),
     program("bc", "bc"),
+    program("gawk", "gawk"),
     program("zstd", "zstd"),
     program("pahole", "dwarves"),
     file(&["/usr/include/gelf.h"], "libelf-dev"),

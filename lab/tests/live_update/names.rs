@@ -104,3 +104,18 @@ impl Run {
         recording::read(&fs::read(self.file("recording.blackout")).unwrap()).unwrap()
     }
 }
+
+#[test]
+#[ignore = "builds a kernel and boots a virtual machine"]
+fn full_initcalls_of_built_in_drivers_name_their_module() {
+    let run = lab(&["--config", "CONFIG_VMLINUX_MAP=y CONFIG_BUILTIN_MODULE_RANGES=y"]);
+    assert_eq!(run.exit_code, 0, "{run}");
+    run.check_complete();
+    let initcalls = tree(phase(&run.report, "initcalls"));
+    let of = |name: &str| {
+        initcalls.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("{name}: {run}"))
+    };
+    assert_eq!(of("svm_init")["subject"], "module kvm_amd");
+    // What cannot be a module has none.
+    assert_eq!(of("acpi_init")["subject"], "");
+}

@@ -193,6 +193,7 @@ fn evidence(
     frames.push(incoming(Body::TraceBuffer(boot)));
     frames.extend(pages);
     frames.push(incoming(Body::Symbols { symbols: kallsyms::resolve(&addresses)? }));
+    frames.extend(kallsyms::modules(&addresses).map(|modules| incoming(Body::Modules { modules })));
 
     let log = kmsg::read_all()?;
     frames.push(incoming(Body::Kernel(identity::kernel(&log))));

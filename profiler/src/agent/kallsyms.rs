@@ -1,12 +1,13 @@
-//! Names for addresses, from `/proc/kallsyms`. Slow (a hundred thousand lines), so never inside a window.
+//! Names for addresses, from `/proc/kallsyms`, and modules of what is built in. Slow (a hundred thousand lines), so never inside a window.
 
 use std::{
-    collections::BTreeSet,
-    fs::File,
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
     io::{BufRead, BufReader},
 };
 
 use super::AgentError;
+use crate::evidence::builtin::Ranges;
 
 const PATH: &str = "/proc/kallsyms";
 
@@ -33,6 +34,22 @@ pub fn known<'s>(symbols: impl Iterator<Item = &'s String>) -> Result<BTreeSet<&
     let mut known = BTreeSet::new();
     read(|_, _, name| known.extend(symbols.get(name)))?;
     Ok(known)
+}
+
+/// Those of these addresses that lie in modules which are built in; `None` if the kernel's build does not say
+/// (`CONFIG_BUILTIN_MODULE_RANGES`).
+pub fn modules(addresses: &BTreeSet<u64>) -> Option<Vec<(u64, String)>> {
+    let release = rustix::system::uname().release().to_str().ok()?.to_owned();
+    let text = fs::read_to_string(format!("/lib/modules/{release}/modules.builtin.ranges")).ok()?;
+    let ranges = Ranges::parse(&text);
+    let (symbols, mut at) = (ranges.symbols(), BTreeMap::new());
+    let note = |address, _: &str, name: &str| {
+        if symbols.contains(name) {
+            at.insert(name.to_owned(), address);
+        }
+    };
+    read(note).ok()?;
+    Some(ranges.modules(addresses, &at))
 }
 
 fn read(mut each: impl FnMut(u64, &str, &str)) -> Result<(), AgentError> {

@@ -10,6 +10,7 @@
 //! BootParams                -> stamps
 //! Config                    -> config
 //! ZoneInfo                  -> zoneinfo
+//! (modules.builtin.ranges, of which the recording has what was asked for) -> builtin
 //! ```
 //! The flight recorder is decoded twice: first with the incoming kernel's formats, which are good for
 //! `ftrace:print` because its id never changes; from those lines [`carrier::assemble`] gets the
@@ -19,6 +20,7 @@
 //! Everything here is pure and total: any input gives a value or an error, nothing is allocated beyond
 //! the size of the input (but 4 MiB for the configuration, which is compressed), and text is scrubbed of control characters ([`text::scrub`]) when it is decoded.
 
+pub mod builtin;
 mod bytes;
 pub mod carrier;
 pub mod config;

@@ -84,6 +84,11 @@ pub enum Body {
         /// `(address, name)`.
         symbols: Vec<(u64, String)>,
     },
+    /// Modules of the functions that the evidence names, as far as they are built in and the kernel's build says so.
+    Modules {
+        /// `(address, module)`.
+        modules: Vec<(u64, String)>,
+    },
     /// What was probed, and how it went.
     Coverage(Coverage),
     /// `/sys/kernel/boot_params/data` of an x86 kernel: blob; carries image stamps.

@@ -24,6 +24,7 @@ pub fn clean(mut body: Body) -> Body {
             each([release, version, arch, host, build_id, config_sha256, cmdline, clocksource]);
         }
         Body::Symbols { symbols } => each(symbols.iter_mut().map(|(_, name)| name)),
+        Body::Modules { modules } => each(modules.iter_mut().map(|(_, name)| name)),
         Body::Missed { misses } => each(misses.iter_mut().map(|(name, _)| name)),
         Body::Coverage(Coverage { probes, .. }) => {
             for probe in probes {

@@ -127,7 +127,7 @@ fn what(half: &Half, event: &TraceKind, module: Option<&str>) -> Seen {
             .and_then(|symbol| CATALOGUE.by_symbol(symbol))
             .map(|probe| What::Reached { probe, subject: String::new(), comm: None }),
         TraceKind::InitcallStart { func } => {
-            let module = module.map(str::to_owned);
+            let module = module.or_else(|| half.modules.get(func).map(String::as_str)).map(str::to_owned);
             initcall(*func).map(|function| What::InitcallBegin { function, module })
         }
         TraceKind::InitcallFinish { func, ret } => {

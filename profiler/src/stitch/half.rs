@@ -36,6 +36,8 @@ pub struct Half<'a> {
     pub anchors: Vec<Anchors>,
     /// Names by address.
     pub symbols: BTreeMap<u64, String>,
+    /// Modules of built-in functions, by address.
+    pub modules: BTreeMap<u64, String>,
     /// What was probed.
     pub coverage: Option<Coverage>,
     /// What was counted where it ran.
@@ -110,6 +112,7 @@ impl<'a> Half<'a> {
             }
             Body::Anchors(anchors) => self.anchors.push(anchors),
             Body::Symbols { symbols } => self.symbols.extend(symbols),
+            Body::Modules { modules } => self.modules.extend(modules),
             Body::Coverage(coverage) => drop(self.coverage.get_or_insert(coverage)),
             Body::Counted(counted) => drop(self.counted.get_or_insert(counted)),
             Body::Command(command) => self.commands.push(command),

@@ -104,7 +104,7 @@ pub enum What {
     InitcallBegin {
         /// Its function; `init_module`, which each module's is called too, if the kernel has dropped its name.
         function: String,
-        /// The loadable module that it is of.
+        /// The module that it is of, if it is a loadable one, or the kernel's build says of which it would be.
         module: Option<String>,
     },
     /// It returned.
