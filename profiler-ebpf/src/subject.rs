@@ -42,15 +42,13 @@ pub fn number(registers: u64, walk: &Walk) -> (u64, u64) {
     (number, 1 & !error)
 }
 
-/// Where a walk ends that begins at `at`; where nothing lies, if it fails on its way.
+/// Where a walk ends that begins at `at`; if it fails on its way, near address 0, where nothing lies.
 #[inline(never)]
 extern "C" fn end(mut at: u64, walk: &Walk) -> u64 {
     for step in 0..POINTERS {
         let from = at.wrapping_add_signed(walk.offsets[step]);
-        // 8 or 0, which the verifier sees.
-        let (error, pointer) = read(u32::from(walk.follow[step] & 8), from, at);
-        // Not 0, which is a physical address.
-        at = pointer | error;
+        // 8 or 0, which the verifier sees. Of 0 nothing is read, and that may be refused: `at` stays.
+        (_, at) = read(u32::from(walk.follow[step] & 8), from, at);
     }
     at.wrapping_add_signed(walk.last)
 }
