@@ -2,10 +2,10 @@
 
 use crate::binaries;
 use crate::cache::Cache;
-use crate::cli::LiveUpdate;
 use crate::document;
 use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
+use crate::live_update::LiveUpdate;
 use crate::reports::Reported;
 use crate::result::GuestResult;
 use anyhow::{Context, Result};

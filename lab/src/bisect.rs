@@ -2,9 +2,9 @@
 
 use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
-use crate::cli::LiveUpdate;
 use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
+use crate::live_update::LiveUpdate;
 use crate::packages;
 use crate::reports::Reported;
 use anyhow::{Context, Result, bail};

@@ -180,10 +180,10 @@ mod tests {
         fs::write(dir.path().join("outgoing"), "x").unwrap();
         let program = dir.path().join("program");
         let binaries = Binaries { lab: program.clone(), blackout: program };
-        let error = build(&binaries, &plan(), Some(dir.path())).unwrap_err().to_string();
+        let error = build(&binaries, &plan(), Some(dir.path()), &[]).unwrap_err().to_string();
         assert!(error.contains("`incoming`"), "{error}");
         fs::write(dir.path().join("incoming"), "y").unwrap();
-        let bytes = build(&binaries, &plan(), Some(dir.path())).unwrap();
+        let bytes = build(&binaries, &plan(), Some(dir.path()), &[]).unwrap();
         let has = |name: &[u8]| bytes.windows(name.len()).any(|window| window == name);
         assert!(has(b"\0\0workload/incoming\0") || has(b"workload/incoming\0"));
         assert!(has(b"lab.json\0") && has(b"bin/blackout\0"));

@@ -44,6 +44,7 @@ pub mod instructions;
 pub mod kernel;
 pub mod kernel_build;
 pub mod kernel_config;
+pub mod live_update;
 pub mod mailbox;
 pub mod overhead;
 pub mod packages;

@@ -2,11 +2,11 @@
 
 use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
-use crate::cli::LiveUpdate;
 use crate::document;
 use crate::instructions;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
+use crate::live_update::LiveUpdate;
 use crate::packages;
 use crate::plan::{Luo, Observer, Workload};
 use crate::reports::Reported;

@@ -13,10 +13,10 @@ pub mod plant;
 
 use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
-use crate::cli::LiveUpdate;
 use crate::fingerprint::fingerprint;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
+use crate::live_update::LiveUpdate;
 use crate::reports::Reported;
 use crate::result::Outcome;
 use crate::run::Lab;

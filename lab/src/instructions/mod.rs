@@ -18,8 +18,8 @@ pub mod window;
 
 use crate::binaries::{self, Binaries};
 use crate::cache::Cache;
-use crate::cli::LiveUpdate;
 use crate::kernel::Kernel;
+use crate::live_update::LiveUpdate;
 use crate::overhead::require_complete;
 use crate::plan::Observer;
 use crate::qemu::Counting;
