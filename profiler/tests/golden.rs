@@ -7,8 +7,8 @@ use profiler::{
     report::{self, Outcome, Report},
 };
 
-const FIXTURES: [&str; 6] =
-    ["plain", "guest", "stamped", "other-kernel", "freeze-fails", "no-flight-recorder"];
+const FIXTURES: [&str; 7] =
+    ["plain", "guest", "host", "stamped", "other-kernel", "freeze-fails", "no-flight-recorder"];
 
 fn bytes(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(format!("{name}.blackout"));
