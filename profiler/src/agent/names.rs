@@ -87,8 +87,17 @@ pub fn set(
         numbers: walks(&probe.subject.numbers, Goal::Number),
     };
     if cookie != 0 {
-        let set = sys::array_set(object.map("SUBJECTS")?.as_fd(), cookie as u32, &subject);
-        set.map_err(|source| BpfError::Map { name: "SUBJECTS".to_owned(), source })?;
+        put(object, cookie, &subject)?;
     }
     Ok(missing)
+}
+
+/// Tells the program that probes without a subject have none: a walk of zeros would lead to the registers.
+pub fn set_nobodys(object: &Object) -> Result<(), BpfError> {
+    put(object, 0, &Subject { texts: [Walk::NOWHERE; SLOTS], numbers: [Walk::NOWHERE; SLOTS] })
+}
+
+fn put(object: &Object, cookie: u64, subject: &Subject) -> Result<(), BpfError> {
+    let set = sys::array_set(object.map("SUBJECTS")?.as_fd(), cookie as u32, subject);
+    set.map_err(|source| BpfError::Map { name: "SUBJECTS".to_owned(), source })
 }

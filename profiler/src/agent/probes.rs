@@ -161,6 +161,7 @@ impl Probes {
     ) -> Result<BTreeMap<String, String>, BpfError> {
         let direct_map = btf.and_then(|_| names::direct_map(&self.oracle));
         let mut missing = BTreeMap::new();
+        names::set_nobodys(&self.object)?;
         for wanted in wanted {
             let errors = names::set(&self.object, wanted.probe, btf, direct_map)?;
             missing.extend(errors.first().map(|error| (wanted.probe.name.clone(), error.to_string())));
