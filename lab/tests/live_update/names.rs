@@ -1,8 +1,11 @@
 //! Names on the time: what each phase waited for, what ran, and what could be shorter.
 
 use crate::run::{Run, lab, phase, tree};
+use profiler::catalogue::Found;
+use profiler::evidence::probe_record::{ProbeCall, ProbeRecord};
+use profiler::evidence::trace::{self, CpuPages, TraceEvent, TraceKind};
 use profiler::evidence::{facts::facts, kmsg, zoneinfo};
-use profiler::recording::{self, Body, Recording};
+use profiler::recording::{self, Body, Recording, Side};
 use serde_json::Value;
 use std::fs;
 
@@ -32,6 +35,11 @@ fn full_a_planted_delay_leads_its_phase_and_what_ran_is_listed() {
     let on_path =
         |subject: &str| path.iter().any(|link| link["kind"] == "process" && link["subject"] == subject);
     assert!(on_path("/init") && on_path("/bin/blackout"), "{path:?}");
+
+    // What has no subject was given none: not the registers, of which every walk begins.
+    let opened = run.entered("luo_open");
+    assert!(!opened.is_empty(), "{run}");
+    assert!(opened.iter().all(|found| found.texts == [""; 2] && found.numbers == [None; 2]), "{opened:?}");
 }
 
 #[test]
@@ -98,6 +106,33 @@ impl Run {
     fn advice(&self, rule: &str) -> &Value {
         let mut advice = self.report["advice"].as_array().unwrap().iter();
         advice.find(|advice| advice["rule"] == rule).unwrap_or_else(|| panic!("no advice {rule}: {self}"))
+    }
+
+    /// What the programs found at the entries of a function of the incoming kernel.
+    fn entered(&self, function: &str) -> Vec<Found> {
+        let recording = self.recording();
+        let (mut buffer, mut pages, mut at) = (None, Vec::new(), None);
+        for frame in recording.frames.iter().filter(|frame| frame.side == Side::Incoming) {
+            match &frame.body {
+                Body::TraceBuffer(described) => buffer = Some(described),
+                Body::TracePages { cpu, page_size, .. } => {
+                    pages.push(CpuPages { cpu: *cpu, page_size: *page_size, blob: &frame.blob });
+                }
+                Body::Symbols { symbols } => at = at.or(symbols.iter().find(|(_, name)| name == function)),
+                _ => {}
+            }
+        }
+        let trace = trace::decode(buffer.unwrap(), pages).unwrap();
+        let record = |event: &TraceEvent| match &event.event {
+            TraceKind::BpfPrintk { text } => ProbeRecord::parse(text),
+            _ => None,
+        };
+        let ours = trace.events.iter().filter_map(record).filter(|record| record.ip == at.unwrap().0);
+        let found = ours.filter_map(|record| match record.point {
+            ProbeCall::Enter { found, .. } => Some(found),
+            ProbeCall::Exit { .. } => None,
+        });
+        found.collect()
     }
 
     fn recording(&self) -> Recording {
