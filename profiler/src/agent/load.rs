@@ -119,7 +119,7 @@ fn boot_kprobes(probe: &Probe, symbols: &[String], btf: Option<&Btf>) -> Vec<Str
     args += &paths(&subject.texts, 't', Goal::Text);
     args += &paths(&subject.numbers, 'n', Goal::Number);
     let both = |symbol: &String| {
-        [format!("p:{symbol},{symbol}{args}"), format!("r:{symbol}{RETURN_SUFFIX},{symbol},ret=$retval")]
+        [format!("p:{symbol},{symbol}{args}"), format!("r:{symbol}{RETURN_SUFFIX},{symbol},$retval")]
     };
     symbols.iter().flat_map(both).collect()
 }

@@ -166,15 +166,15 @@ fn boot_event(probe: &'static Probe, args: &[(String, Value)]) -> What {
 fn boot_kprobe(event: &str, point: ProbePoint, args: &[(String, Value)], layouts: bool) -> Option<What> {
     let probe = CATALOGUE.by_symbol(boot_symbol(event))?;
     let source = Source::BootKprobe;
-    let number = |wanted: &str| {
-        args.iter().find(|(name, _)| name == wanted).map_or(0, |(_, value)| match value {
-            Value::Unsigned(value) => *value,
-            Value::Signed(value) => *value as u64,
-            Value::Text(_) => 0,
-        })
+    let value = |(_, value): &(String, Value)| match value {
+        Value::Unsigned(value) => *value,
+        Value::Signed(value) => *value as u64,
+        Value::Text(_) => 0,
     };
+    let number = |wanted: &str| args.iter().find(|(name, _)| name == wanted).map_or(0, value);
     if point == ProbePoint::Return {
-        return Some(What::Exit { probe, source, retval: number("ret") });
+        // The one thing that is asked for, without a name: the command line is short.
+        return Some(What::Exit { probe, source, retval: args.first().map_or(0, value) });
     }
     let text = |wanted: &str| {
         args.iter().find_map(|(name, value)| match value {
