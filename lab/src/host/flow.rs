@@ -240,8 +240,11 @@ fn check(notes: &Path, updates: u32) -> Result<()> {
         ensure!(guests == 1, "live update {update}: the report tells of {guests} guests");
         // What systemd ran in the window has its unit's name.
         for unit in ["systemd-journald.service", "blackout-collect.service"] {
-            let named = text.windows(unit.len()).any(|window| window == unit.as_bytes());
-            ensure!(named, "live update {update}: no program of {unit} in the report");
+            let subject = format!(", {unit}\"");
+            ensure!(
+                String::from_utf8_lossy(&text).contains(&subject),
+                "live update {update}: no program of {unit} in the report"
+            );
         }
     }
     let note = |name: &str| fs::read_to_string(notes.join(name)).unwrap_or_default();

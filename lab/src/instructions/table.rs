@@ -82,7 +82,9 @@ fn by_group(pairs: &[Pair<'_>], groups: &[Group]) -> String {
             let group = group_of(groups, function);
             let key = group.map_or((false, OTHERWISE), |group| (group.chance, group.name.as_str()));
             let row = rows.entry(key).or_insert_with(|| vec![0; pairs.len()]);
-            row.iter_mut().skip(at).take(1).for_each(|sum| *sum += more);
+            if let Some(sum) = row.get_mut(at) {
+                *sum += more;
+            }
         }
     }
     let seen = |row: &[i64]| row.iter().any(|more| !signed(*more).is_empty());
@@ -132,10 +134,9 @@ fn difference(with: u64, without: u64) -> i64 {
 
 /// In millions; nothing for what is nothing then.
 fn signed(more: i64) -> String {
-    let hundredths = (more.unsigned_abs() + 5_000) / 10_000;
-    match hundredths {
-        0 => String::new(),
-        _ => format!("{}{}.{:02}", if more < 0 { '-' } else { '+' }, hundredths / 100, hundredths % 100),
+    match millions(more.unsigned_abs()) {
+        nothing if nothing == "0.00" => String::new(),
+        millions => format!("{}{millions}", if more < 0 { '-' } else { '+' }),
     }
 }
 

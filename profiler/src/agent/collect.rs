@@ -192,8 +192,9 @@ fn evidence(
     boot::quiet(&global, &boot_events)?;
     frames.push(incoming(Body::TraceBuffer(boot)));
     frames.extend(pages);
-    frames.push(incoming(Body::Symbols { symbols: kallsyms::resolve(&addresses)? }));
-    frames.extend(kallsyms::modules(&addresses).map(|modules| incoming(Body::Modules { modules })));
+    let functions = kallsyms::Functions::read()?;
+    frames.push(incoming(Body::Symbols { symbols: functions.names(&addresses) }));
+    frames.extend(functions.modules(&addresses).map(|modules| incoming(Body::Modules { modules })));
 
     let log = kmsg::read_all()?;
     frames.push(incoming(Body::Kernel(identity::kernel(&log))));

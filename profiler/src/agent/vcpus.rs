@@ -125,8 +125,6 @@ pub fn refused(object: &Object) -> Option<u64> {
 /// Number of one of KVM's events, and where its records hold what the program needs.
 fn hook(event: &str) -> Result<(u32, Hook), String> {
     let global = Instance::global().map_err(|error| error.to_string())?;
-    let id = read(&global, &format!("events/kvm/{event}/id"))?;
-    let id = id.trim().parse().map_err(|_| format!("events/kvm/{event}/id is {id:?}, not a number"))?;
     let text = read(&global, &format!("events/kvm/{event}/format"))?;
     let format = EventFormat::parse(&text).map_err(|error| error.to_string())?;
     let offset = |name: &str| {
@@ -135,7 +133,7 @@ fn hook(event: &str) -> Result<(u32, Hook), String> {
         u16::try_from(field.offset).map_err(|error| error.to_string())
     };
     let (exit, vcpu) = (event == EXIT, offset("vcpu_id")?);
-    Ok((id, Hook { exit, vcpu, reason: if exit { offset("exit_reason")? } else { vcpu } }))
+    Ok((format.id.into(), Hook { exit, vcpu, reason: if exit { offset("exit_reason")? } else { vcpu } }))
 }
 
 fn load(object: &Object, program: &'static str, kind: Kind) -> Result<OwnedFd, String> {

@@ -1,7 +1,7 @@
 //! The kernel's own description of its structures (BTF, Documentation/bpf/btf.rst): where a member lies,
 //! in the kernel that runs.
 //!
-//! One pass over the types finds those of the names that will be asked for, and where each so-manieth begins; the rest
+//! One pass over the types finds those of the names that will be asked for, and where every sixteenth begins; the rest
 //! is read when it is asked for. The kernel has some hundred thousand types, and we want twenty: guests wait while we
 //! look, and each page that we fill the kernel has to clear.
 

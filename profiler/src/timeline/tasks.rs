@@ -133,8 +133,8 @@ impl Tasks {
                 // Its name at its end is the last program's.
                 let comm = if next.is_none() { comm.clone() } else { None };
                 let comm = comm.unwrap_or_else(|| name.chars().take(15).collect());
-                let of_unit = life.unit.iter().map(|unit| format!(", {unit}"));
-                let subject: String = std::iter::once(file.clone()).chain(of_unit).collect();
+                let subject =
+                    life.unit.as_ref().map_or_else(|| file.clone(), |unit| format!("{file}, {unit}"));
                 calls.push(call(name, &subject, enter, next.or(died), *cpu, Some(comm)));
             }
             if let (true, Some(enter), Some(comm)) = (life.programs.is_empty(), born, comm) {

@@ -7,18 +7,12 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
-use super::sys::{bpf, owned, raw};
+use super::sys::{ATTACH_KPROBE_MULTI, ATTACH_KPROBE_SESSION, ATTACH_SESSION, bpf, owned, raw};
 
 const LINK_CREATE: libc::c_long = 28;
 
 /// `BPF_PERF_EVENT`.
 const ATTACH_PERF_EVENT: u32 = 41;
-/// `BPF_TRACE_KPROBE_MULTI`.
-pub(super) const ATTACH_KPROBE_MULTI: u32 = 42;
-/// `BPF_TRACE_KPROBE_SESSION`.
-pub(super) const ATTACH_KPROBE_SESSION: u32 = 56;
-/// `BPF_TRACE_FSESSION`.
-pub(super) const ATTACH_SESSION: u32 = 58;
 
 /// `BPF_LINK_CREATE`: head, then either a cookie or a description of many functions.
 #[repr(C)]

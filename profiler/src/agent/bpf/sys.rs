@@ -7,8 +7,6 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
 
-use super::link;
-
 const MAP_CREATE: libc::c_long = 0;
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_UPDATE_ELEM: libc::c_long = 2;
@@ -19,6 +17,13 @@ const PROG_TEST_RUN: libc::c_long = 10;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const MAP_FREEZE: libc::c_long = 22;
+
+/// `BPF_TRACE_KPROBE_MULTI`.
+pub(super) const ATTACH_KPROBE_MULTI: u32 = 42;
+/// `BPF_TRACE_KPROBE_SESSION`.
+pub(super) const ATTACH_KPROBE_SESSION: u32 = 56;
+/// `BPF_TRACE_FSESSION`.
+pub(super) const ATTACH_SESSION: u32 = 58;
 
 /// Type of a program: how it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,10 +147,10 @@ pub fn prog_load(kind: Kind, name: &str, code: &[u8], license: &CStr, log: &mut 
     const SLEEPABLE: u32 = 1 << 4;
     let (number, attach_type, flags, attach_function) = match kind {
         Kind::Kprobe => (2, 0, 0, 0),
-        Kind::KprobeMulti => (2, link::ATTACH_KPROBE_MULTI, 0, 0),
-        Kind::KprobeSession => (2, link::ATTACH_KPROBE_SESSION, 0, 0),
+        Kind::KprobeMulti => (2, ATTACH_KPROBE_MULTI, 0, 0),
+        Kind::KprobeSession => (2, ATTACH_KPROBE_SESSION, 0, 0),
         Kind::Tracepoint => (5, 0, 0, 0),
-        Kind::Session(function) => (26, link::ATTACH_SESSION, 0, function),
+        Kind::Session(function) => (26, ATTACH_SESSION, 0, function),
         Kind::Syscall => (31, 0, SLEEPABLE, 0),
     };
     let mut load = ProgLoad {
