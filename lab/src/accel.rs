@@ -1,16 +1,17 @@
 //! Whether KVM can be used: `/dev/kvm` may be there and no guest come up with it.
 
-use crate::cache::Cache;
-use crate::progress::Progress;
+use crate::emulator::Emulator;
 use crate::qemu::{Accel, Iommu, Machine};
+use crate::session::Session;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use toolbox::cache::Cache;
+use toolbox::progress::Progress;
 
-/// How long a guest has to print its first line.
+/// Machine time that a guest has to print its first line.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The answer, valid until the host is booted again.
@@ -24,7 +25,7 @@ struct Answer {
 ///
 /// # Errors
 /// When QEMU cannot be started at all.
-pub fn choose(cache: &Cache, kernel: &Path) -> Result<Accel> {
+pub fn choose(cache: &Cache, emulator: &Emulator, kernel: &Path) -> Result<Accel> {
     if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
         return Ok(Accel::Tcg);
     }
@@ -34,7 +35,7 @@ pub fn choose(cache: &Cache, kernel: &Path) -> Result<Accel> {
     let usable = match known.filter(|answer| answer.boot_id == boot_id) {
         Some(answer) => answer.usable,
         None => {
-            let usable = guest_boots(cache, kernel)?;
+            let usable = guest_boots(cache, emulator, kernel)?;
             // Not to remember it only costs a probe the next time.
             let _ = serde_json::to_vec(&Answer { boot_id, usable }).map(|text| fs::write(&file, text));
             usable
@@ -44,10 +45,11 @@ pub fn choose(cache: &Cache, kernel: &Path) -> Result<Accel> {
 }
 
 /// Whether a kernel prints anything when it is run by KVM.
-fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
+fn guest_boots(cache: &Cache, emulator: &Emulator, kernel: &Path) -> Result<bool> {
     let mut progress = Progress::start("trying whether KVM works here");
     let dir = cache.temporary()?;
     let machine = Machine {
+        emulator: emulator.clone(),
         accel: Accel::Kvm,
         cpus: 1,
         memory_bytes: 512 << 20,
@@ -66,13 +68,13 @@ fn guest_boots(cache: &Cache, kernel: &Path) -> Result<bool> {
         counting: None,
         disks: Vec::new(),
     };
-    let mut vm = machine.start()?;
-    let started = Instant::now();
-    let printed = || fs::read(&machine.serial).is_ok_and(|text| text.windows(5).any(|word| word == b"Linux"));
-    while started.elapsed() < DEADLINE && vm.ended()?.is_none() && !printed() {
-        sleep(Duration::from_millis(50));
+    let mut session = Session::start(&machine)?;
+    let printed = |session: &Session| session.console.tail().any(|line| line.contains("Linux"));
+    let mut ended = false;
+    while !ended && session.now < DEADLINE && !printed(&session) {
+        ended = session.step()?.ended.is_some();
     }
-    let usable = printed();
+    let usable = printed(&session);
     progress.note(if usable { "KVM works" } else { "KVM does not work here: emulating (TCG)" });
     Ok(usable)
 }

@@ -1,7 +1,5 @@
 //! `cargo lab accuracy`: what `blackout` says of a guest's blackout, beside what the guest itself saw.
 
-use crate::binaries;
-use crate::cache::Cache;
 use crate::document;
 use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
@@ -15,6 +13,8 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use toolbox::binaries;
+use toolbox::cache::Cache;
 
 /// What the world switches at both ends may cost under emulation, where each is some 50 us.
 const WORLD_SWITCHES_NS: u64 = 200_000;
@@ -33,9 +33,9 @@ pub struct Options {
     /// Write the comparisons to FILE, as a list of JSON objects
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Put the table into FILE, in the place of an earlier one by the same command
-    #[arg(long, value_name = "FILE", default_value = "docs/accuracy.md")]
-    markdown: PathBuf,
+    /// Put the table into FILE, such as docs/accuracy.md, in the place of an earlier one by the same command
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Folder for recordings and reports [default: a new one in the cache]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -113,8 +113,9 @@ impl Comparison {
 /// When the host cannot do its part.
 pub fn main(options: &Options) -> Result<ExitCode> {
     let cache = Cache::open()?;
-    options.update.check()?;
-    let kernel = kernel::resolve(&cache, &Request::Newest, &KernelConfig::default())?;
+    let config = KernelConfig::default();
+    options.update.check(&cache, &[(&Request::Newest, &config)], &[])?;
+    let kernel = kernel::resolve(&cache, &Request::Newest, &config)?;
     let binaries = binaries::build()?;
     let out = cache.results(options.out.as_deref())?;
     let release = kernel.release.clone();
@@ -144,7 +145,9 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     let text = table(&comparisons, &failures);
     print!("{text}");
     let section = format!("Linux {release}, {} CPUs of the lab's machine.\n\n{text}", lab.cpus);
-    document::keep(&options.markdown, PREAMBLE, &document::command(), &section)?;
+    if let Some(path) = &options.markdown {
+        document::keep(path, PREAMBLE, &document::command(), &section)?;
+    }
     let right = failures.is_empty() && comparisons.iter().all(Comparison::is_right);
     Ok(if right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,18 +1,19 @@
 //! The command line of `cargo lab`.
 
 use crate::bench::plant::{Plant, of_both};
-use crate::binaries;
-use crate::cache::Cache;
-use crate::kernel::{self, Kernel, Request};
+use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
 use crate::live_update::{LiveUpdate, Usage};
 use crate::reports::{self, Reported};
-use crate::{accuracy, bench, bisect, host, overhead, packages};
+use crate::{accuracy, bench, bisect, host, overhead};
 use anyhow::{Context, Result};
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use toolbox::binaries;
+use toolbox::cache::Cache;
+use toolbox::needs;
 
 /// One real live update in a virtual machine, measured.
 ///
@@ -90,7 +91,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("lab: {error:#}");
-            let usage = error.chain().any(|cause| cause.is::<packages::Missing>() || cause.is::<Usage>());
+            let usage = error.chain().any(|cause| cause.is::<needs::Missing>() || cause.is::<Usage>());
             ExitCode::from(if usage { 2 } else { 1 })
         }
     }
@@ -99,12 +100,14 @@ pub fn main() -> ExitCode {
 /// Whether all live updates came through.
 fn run(options: &Options) -> Result<bool> {
     let cache = Cache::open()?;
-    options.update.check()?;
-    let kernels = kernels(&cache, options)?;
+    let [from, to] = requests(options)?;
+    options.update.check(&cache, &[(&from.0, &from.1), (&to.0, &to.1)], &[])?;
+    let outgoing = kernel::resolve(&cache, &from.0, &from.1)?;
+    let incoming = if from == to { outgoing.clone() } else { kernel::resolve(&cache, &to.0, &to.1)? };
     let binaries = binaries::build()?;
     let out = cache.results(options.out.as_deref())?;
     let [delays, _] = of_both(&options.plant, &[]);
-    let lab = options.update.prepare(&cache, kernels, delays, &binaries, out)?;
+    let lab = options.update.prepare(&cache, (outgoing, incoming), delays, &binaries, out)?;
     let scratch = cache.temporary()?;
     let share = if options.keep { lab.out.join("share") } else { scratch.path().join("share") };
     let mut runs = Vec::new();
@@ -122,7 +125,8 @@ fn run(options: &Options) -> Result<bool> {
     Ok(runs.iter().all(Reported::complete))
 }
 
-fn kernels(cache: &Cache, options: &Options) -> Result<(Kernel, Kernel)> {
+/// The kernels that the options ask for, outgoing and incoming.
+fn requests(options: &Options) -> Result<[(Request, KernelConfig); 2]> {
     let both = options.kernel.clone().map(Request::Image).or(options.kernel_src.clone().map(Request::Tree));
     let of_file = options.config_file.as_deref().map(KernelConfig::read).transpose()?.unwrap_or_default();
     let config = of_file.with(&options.config.clone().unwrap_or_default());
@@ -130,11 +134,7 @@ fn kernels(cache: &Cache, options: &Options) -> Result<(Kernel, Kernel)> {
         let request = both.clone().or(side.clone()).unwrap_or(Request::Newest);
         (request, config.with(&own.clone().unwrap_or_default()))
     };
-    let from = side(&options.from, &options.from_config);
-    let to = side(&options.to, &options.to_config);
-    let outgoing = kernel::resolve(cache, &from.0, &from.1)?;
-    let incoming = if from == to { outgoing.clone() } else { kernel::resolve(cache, &to.0, &to.1)? };
-    Ok((outgoing, incoming))
+    Ok([side(&options.from, &options.from_config), side(&options.to, &options.to_config)])
 }
 
 #[cfg(test)]

@@ -2,18 +2,17 @@
 //! 8.6 MB, unpacking zstd costs the window more than the smaller image saves (2.12 against 1.89 billion ticks,
 //! emulated with `-icount`).
 
-use crate::binaries::Binaries;
 use crate::cpio::Archive;
-use crate::exec;
 use crate::kernel::Kernel;
-use crate::packages::{BPFTRACE_PATH as BPFTRACE, BUSYBOX};
 use crate::plan::{PLAN_FILE, Plan};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use toolbox::binaries::Binaries;
+use toolbox::exec;
+use toolbox::program::{self, BPFTRACE, BUSYBOX, LDD};
 
 /// Builds the initramfs, with a shell only if there is a `workload` folder that may want one.
 ///
@@ -42,7 +41,7 @@ pub fn build(
         archive.file(name, 0o644, &read(file)?)?;
     }
     if plan.observer.needs_bpftrace() {
-        add_with_libraries(&mut archive, Path::new(BPFTRACE))?;
+        add_with_libraries(&mut archive, BPFTRACE.path()?)?;
     }
     if let Some(workload) = workload {
         add_busybox(&mut archive)?;
@@ -58,7 +57,7 @@ pub fn build(
 
 /// Adds a dynamic program and everything it is linked with, each where it is on the host.
 fn add_with_libraries(archive: &mut Archive, program: &Path) -> Result<()> {
-    let libraries = exec::output(Command::new("ldd").arg(program))?;
+    let libraries = exec::output(LDD.command()?.arg(program))?;
     // Lines such as `libz.so.1 => /lib/x86_64-linux-gnu/libz.so.1 (0x...)`, and the loader's without an arrow.
     let libraries = libraries.split_whitespace().filter(|word| word.starts_with('/'));
     for path in [program].into_iter().chain(libraries.map(Path::new)) {
@@ -79,7 +78,7 @@ fn add_parents(archive: &mut Archive, file: &Path) -> Result<()> {
 
 /// Adds a static busybox and its applets, if the system has one.
 fn add_busybox(archive: &mut Archive) -> Result<()> {
-    let Some(path) = BUSYBOX.iter().map(Path::new).find(|path| path.is_file()) else {
+    let Some(path) = BUSYBOX.find() else {
         return Ok(());
     };
     let program = read(path)?;
@@ -88,7 +87,7 @@ fn add_busybox(archive: &mut Archive) -> Result<()> {
         return Ok(());
     }
     archive.file("bin/busybox", 0o755, &program)?;
-    for applet in exec::output(Command::new(path).arg("--list"))?.lines() {
+    for applet in exec::output(program::command(path).arg("--list"))?.lines() {
         if applet != "busybox" {
             archive.symlink(&format!("bin/{applet}"), "busybox")?;
         }

@@ -1,24 +1,20 @@
 //! From what the user asked for to a kernel image: given, built from a tree, or from the mirror's package.
 
-use crate::apt::{Apt, SourcePackage};
-use crate::cache::Cache;
-use crate::exec;
-use crate::fingerprint::fingerprint;
 use crate::kernel_build::{self, DRIVER, FRAGMENT};
 use crate::kernel_config::KernelConfig;
-use crate::packages;
-use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use toolbox::apt::{self, Apt, Package};
+use toolbox::cache::Cache;
+use toolbox::exec;
+use toolbox::fingerprint::fingerprint;
+use toolbox::needs::{self, Need};
+use toolbox::program::TAR;
+use toolbox::progress::Progress;
+use toolbox::resolved;
 
-/// How long the answer to "which is the newest" is good for, seconds.
-const RESOLUTION_TTL_S: u64 = 24 * 3600;
 /// Part of a kernel's key: raise it when the way kernels are built changes.
 const RECIPE: u8 = 1;
 
@@ -106,6 +102,21 @@ pub fn resolve(cache: &Cache, request: &Request, config: &KernelConfig) -> Resul
     }
 }
 
+/// What getting the kernel of `request` needs: nothing if the cache has it.
+pub fn needs(cache: &Cache, request: &Request, config: &KernelConfig) -> Vec<Need> {
+    let series = match request {
+        Request::Image(_) => return Vec::new(),
+        Request::Tree(_) => return needs::KERNEL.to_vec(),
+        Request::Newest => None,
+        Request::Series(series) => Some(series.as_str()),
+    };
+    let published = |package: Package| cache.path(format!("kernels/{}", key(&package, config))).is_dir();
+    if resolved::last(cache, self::request(series)).is_some_and(published) {
+        return Vec::new();
+    }
+    [needs::UNPACK, needs::KERNEL].concat()
+}
+
 fn kernel(image: PathBuf, source: Option<PathBuf>, lab_driver: bool) -> Result<Kernel> {
     let bytes = fs::read(&image).with_context(|| format!("cannot read the kernel {}", image.display()))?;
     let Some(release) = release(&bytes) else {
@@ -170,13 +181,7 @@ fn from_package(cache: &Cache, series: Option<&str>, config: &KernelConfig) -> R
 
 /// Builds, and moves the result into place in one step. The objects (2 GB) are then of no more use: another
 /// build has another key. After a failure they stay, so that the next try goes on from there.
-fn publish(
-    cache: &Cache,
-    package: &SourcePackage,
-    key: &str,
-    source: &Path,
-    config: &KernelConfig,
-) -> Result<()> {
+fn publish(cache: &Cache, package: &Package, key: &str, source: &Path, config: &KernelConfig) -> Result<()> {
     let objects = cache.dir(format!("build/{key}"))?;
     let log = objects.join("lab-build.log");
     let title = format!("{} {}", package.name, package.version);
@@ -212,88 +217,44 @@ struct Mirror<'a> {
     apt: Option<Apt>,
 }
 
-/// What a request came to, and when.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Resolution {
-    package: SourcePackage,
-    /// Seconds since 1970.
-    at: u64,
-}
-
 impl Mirror<'_> {
     fn apt(&mut self) -> Result<&Apt> {
         match &mut self.apt {
             Some(apt) => Ok(apt),
-            none => Ok(none.insert(Apt::update(self.cache)?)),
+            none => Ok(none.insert(Apt::update(self.cache, apt::NEWEST)?)),
         }
     }
 
-    /// The package for `series`: as remembered for a day; after that as the mirror says; or, when it
-    /// cannot be reached, as remembered for longer.
-    fn resolve(&mut self, series: Option<&str>) -> Result<SourcePackage> {
-        let request = series.unwrap_or("newest");
-        let known = self.remembered().remove(request).filter(|known| self.have(&known.package));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        if let Some(known) = &known
-            && now.saturating_sub(known.at) < RESOLUTION_TTL_S
-        {
-            return Ok(known.package.clone());
-        }
-        let asked = self.apt().and_then(|apt| apt.find(series));
-        match (asked, known) {
-            (Ok(package), _) => {
-                self.remember(request, Resolution { package: package.clone(), at: now })?;
-                Ok(package)
-            }
-            (Err(error), Some(known)) => {
-                let SourcePackage { name, version } = &known.package;
-                eprintln!(
-                    "lab: the mirror gave no answer; going on with {name} {version} of the cache: {error:#}"
-                );
-                Ok(known.package)
-            }
-            (Err(error), None) => Err(error.context(format!("no source for the {request} kernel"))),
-        }
-    }
-
-    /// Whether a kernel of this package can be had without the mirror.
-    fn have(&self, package: &SourcePackage) -> bool {
-        self.cache.path(format!("kernels/{}", key(package, &KernelConfig::default()))).is_dir()
-            || source_path(self.cache, package).is_dir()
-    }
-
-    /// A file that cannot be read counts as none: the mirror is asked again.
-    fn remembered(&self) -> BTreeMap<String, Resolution> {
-        let text = fs::read(self.cache.path("resolved.json")).unwrap_or_default();
-        serde_json::from_slice(&text).unwrap_or_default()
-    }
-
-    fn remember(&self, request: &str, resolution: Resolution) -> Result<()> {
-        let mut all = self.remembered();
-        all.insert(request.into(), resolution);
-        let path = self.cache.path("resolved.json");
-        fs::write(&path, serde_json::to_vec_pretty(&all)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+    /// The source package of `series`, or of the newest kernel.
+    fn resolve(&mut self, series: Option<&str>) -> Result<Package> {
+        let (request, cache) = (request(series), self.cache);
+        let found =
+            resolved::resolve(cache, request, |package| have(cache, package), || self.apt()?.find(series));
+        found.with_context(|| {
+            format!(
+                "no source for the {request} kernel: give an image with --kernel or a source tree with --kernel-src"
+            )
+        })
     }
 
     /// Downloads and unpacks the source of `package` unless that was done. The package file is then removed:
     /// the tree has all of it.
-    fn unpack(&mut self, package: &SourcePackage) -> Result<()> {
+    fn unpack(&mut self, package: &Package) -> Result<()> {
         let target = source_path(self.cache, package);
         if target.is_dir() {
             return Ok(());
         }
-        packages::require("unpacking the kernel source", packages::UNPACK)?;
+        needs::require("unpacking the kernel source", needs::UNPACK)?;
         let staging = self.cache.temporary()?;
-        let deb = self.apt()?.download(package, staging.path())?;
+        let debs = self.apt()?.download(std::slice::from_ref(package), staging.path())?;
         let mut progress = Progress::start(format!("unpacking {} {}", package.name, package.version));
         let log = staging.path().join("log");
         let unpacked = staging.path().join("package");
-        exec::logged(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked), &log, &mut progress)?;
+        apt::unpack(&debs, &unpacked)?;
         let tarball = unpacked.join(format!("usr/src/{}.tar.xz", package.name));
         let tree = staging.path().join("tree");
         fs::create_dir(&tree).with_context(|| format!("cannot create {}", tree.display()))?;
-        let mut tar = Command::new("tar");
+        let mut tar = TAR.command()?;
         tar.arg("-xJf").arg(&tarball).args(["--strip-components=1", "-C"]).arg(&tree);
         exec::logged(&mut tar, &log, &mut progress)?;
         self.cache.dir("src")?;
@@ -303,7 +264,7 @@ impl Mirror<'_> {
     }
 
     /// Removes the trees (1.8 GB each) of other versions of the same package.
-    fn remove_superseded(&self, package: &SourcePackage) -> Result<()> {
+    fn remove_superseded(&self, package: &Package) -> Result<()> {
         let current = source_path(self.cache, package);
         let prefix = format!("{}_", package.name);
         for entry in fs::read_dir(self.cache.path("src")).context("cannot list the cached sources")?.flatten()
@@ -317,21 +278,26 @@ impl Mirror<'_> {
     }
 }
 
-fn source_path(cache: &Cache, package: &SourcePackage) -> PathBuf {
-    cache.path(format!("src/{}", file_name(package)))
+/// What a series of kernels is remembered by.
+fn request(series: Option<&str>) -> &str {
+    series.unwrap_or("newest")
 }
 
-/// The kernel's build takes no spaces or colons in paths; a version may hold a colon.
-fn file_name(package: &SourcePackage) -> String {
-    let name = format!("{}_{}", package.name, package.version);
-    name.chars().map(|c| if c.is_ascii_alphanumeric() || ".+-_".contains(c) { c } else { '-' }).collect()
+/// Whether a kernel of this package can be had without the mirror.
+fn have(cache: &Cache, package: &Package) -> bool {
+    cache.path(format!("kernels/{}", key(package, &KernelConfig::default()))).is_dir()
+        || source_path(cache, package).is_dir()
+}
+
+fn source_path(cache: &Cache, package: &Package) -> PathBuf {
+    cache.path(format!("src/{}", package.file_name()))
 }
 
 /// Names the kernel built from `package` with this program's configuration, driver and recipe, and with `config`.
-fn key(package: &SourcePackage, config: &KernelConfig) -> String {
+fn key(package: &Package, config: &KernelConfig) -> String {
     let own = config.over(FRAGMENT);
     let parts = [package.version.as_bytes(), own.as_bytes(), DRIVER.as_bytes(), &[RECIPE]];
-    format!("{}-{}", file_name(package), fingerprint(&parts))
+    format!("{}-{}", package.file_name(), fingerprint(&parts))
 }
 
 #[cfg(test)]
@@ -380,9 +346,8 @@ mod tests {
 
     #[test]
     fn the_key_depends_on_the_version() {
-        let package =
-            |version: &str| SourcePackage { name: "linux-source-7.3".into(), version: version.into() };
-        let key = |package: &SourcePackage| key(package, &KernelConfig::default());
+        let package = |version: &str| Package { name: "linux-source-7.3".into(), version: version.into() };
+        let key = |package: &Package| key(package, &KernelConfig::default());
         let one = key(&package("1:7.3.4-1~bpo13+1"));
         assert!(one.starts_with("linux-source-7.3_1-7.3.4-1-bpo13+1-"), "{one}");
         assert_ne!(one, key(&package("1-7.3.4-1~bpo13+1")));
@@ -392,12 +357,14 @@ mod tests {
     fn what_is_known_and_cached_needs_no_mirror() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path()).unwrap();
-        let package = SourcePackage { name: "linux-source-9.9".into(), version: "9.9.1-1".into() };
+        let package = Package { name: "linux-source-9.9".into(), version: "9.9.1-1".into() };
         let mut mirror = Mirror { cache: &cache, apt: None };
-        mirror.remember("newest", Resolution { package: package.clone(), at: u64::MAX }).unwrap();
+        resolved::resolve(&cache, "newest", |_| true, || Ok(package.clone())).unwrap();
         cache.dir(format!("kernels/{}", key(&package, &KernelConfig::default()))).unwrap();
         assert_eq!(mirror.resolve(None).unwrap(), package);
         assert!(mirror.apt.is_none());
+        assert_eq!(needs(&cache, &Request::Newest, &KernelConfig::default()), []);
+        assert!(!needs(&cache, &Request::Series("9.9".into()), &KernelConfig::default()).is_empty());
     }
 
     proptest! {

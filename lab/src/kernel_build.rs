@@ -1,14 +1,15 @@
 //! Building a kernel from a source tree, out of that tree.
 
-use crate::exec;
 use crate::kernel_config::KernelConfig;
-use crate::packages;
-use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::available_parallelism;
+use toolbox::exec;
+use toolbox::needs;
+use toolbox::program::MAKE;
+use toolbox::progress::Progress;
 
 /// Configuration of the lab's kernels, on top of `allnoconfig`.
 pub const FRAGMENT: &str = include_str!("../kernel.config");
@@ -31,7 +32,7 @@ pub fn build(
     log: &Path,
 ) -> Result<PathBuf> {
     check_clean(source)?;
-    packages::require("building a kernel", packages::KERNEL)?;
+    needs::require("building a kernel", needs::KERNEL)?;
     fs::create_dir_all(objects).with_context(|| format!("cannot create {}", objects.display()))?;
     let fragment = objects.join("lab.config");
     let wanted = config.over(FRAGMENT);
@@ -40,7 +41,7 @@ pub fn build(
     let mut progress = Progress::start(format!("building {title} (some minutes)"));
     let mut allconfig = std::ffi::OsString::from("KCONFIG_ALLCONFIG=");
     allconfig.push(&fragment);
-    exec::logged(make(source, objects).arg(allconfig).arg("allnoconfig"), log, &mut progress)?;
+    exec::logged(make(source, objects)?.arg(allconfig).arg("allnoconfig"), log, &mut progress)?;
     let config_file = objects.join(".config");
     let got =
         fs::read_to_string(&config_file).with_context(|| format!("cannot read {}", config_file.display()))?;
@@ -48,7 +49,7 @@ pub fn build(
         progress.note(&format!("warning: {title} does not take {option}"));
     }
     let jobs = available_parallelism().map_or(1, usize::from);
-    exec::logged(make(source, objects).arg(format!("-j{jobs}")).arg("bzImage"), log, &mut progress)?;
+    exec::logged(make(source, objects)?.arg(format!("-j{jobs}")).arg("bzImage"), log, &mut progress)?;
     progress.done();
     Ok(objects.join(IMAGE))
 }
@@ -69,15 +70,18 @@ pub fn check_clean(source: &Path) -> Result<()> {
 }
 
 /// A `make` of the kernel tree `source` with its results in `objects`.
-pub fn make(source: &Path, objects: &Path) -> Command {
+///
+/// # Errors
+/// When `make` is missing and cannot be installed.
+pub fn make(source: &Path, objects: &Path) -> Result<Command> {
     let mut output = std::ffi::OsString::from("O=");
     output.push(objects);
-    let mut command = Command::new("make");
+    let mut command = MAKE.command()?;
     // The machine's and the user's name are no part of the lab's kernel.
     command.env("KBUILD_BUILD_USER", "blackout").env("KBUILD_BUILD_HOST", "lab").env("LC_ALL", "C");
     exec::yielding(&mut command);
     command.arg("-C").arg(source).arg(output).arg("ARCH=x86_64");
-    command
+    Ok(command)
 }
 
 /// Puts the lab's driver into `source`, a tree of the lab's own; changes nothing if it is there.

@@ -5,12 +5,11 @@
 //!
 //! ```text
 //! cli                       options, exit codes
-//! packages                  which of the system's packages a step needs
-//! sources apt               the machine's own mirror, and kernel sources from it
 //! kernel kernel_config kernel_build   the kernels, built and cached
-//! selftest binaries         static programs for the guest
+//! selftest                  static programs for the guest
 //! cpio initramfs            what both kernels boot into
-//! accel qemu watch          the virtual machine, and what its console says
+//! emulator accel qemu       the virtual machine
+//! machine_time watch session   whether it advances, what its console says, one run of it
 //! run reports               one live update and its results
 //! accuracy                  the profiler's figures beside the guest's own
 //! overhead                  what looking costs, beside others who look
@@ -19,24 +18,19 @@
 //! bench                     a series of them, for two builds
 //! host                      a Debian host with systemd, live-updated as the documentation says
 //! bisect                    one judged by a budget, for git bisect
-//! cache exec fingerprint progress   used by all
 //! vmm                       a virtual machine inside it, whose guest says how long it was gone
 //! plan result mailbox       what host and guest tell each other
 //! device                    a PCI device in user space's hands, inside the guest
 //! ```
 pub mod accel;
 pub mod accuracy;
-pub mod apt;
 pub mod bench;
-pub mod binaries;
 pub mod bisect;
-pub mod cache;
 pub mod cli;
 pub mod cpio;
 pub mod device;
 pub mod document;
-pub mod exec;
-pub mod fingerprint;
+pub mod emulator;
 pub mod guest;
 pub mod host;
 pub mod initramfs;
@@ -45,16 +39,15 @@ pub mod kernel;
 pub mod kernel_build;
 pub mod kernel_config;
 pub mod live_update;
+pub mod machine_time;
 pub mod mailbox;
 pub mod overhead;
-pub mod packages;
 pub mod plan;
-pub mod progress;
 pub mod qemu;
 pub mod reports;
 pub mod result;
 pub mod run;
 pub mod selftest;
-pub mod sources;
+pub mod session;
 pub mod vmm;
 pub mod watch;

@@ -1,16 +1,19 @@
 //! What a live update is like, as options that several commands have.
 
-use crate::binaries::Binaries;
-use crate::cache::Cache;
-use crate::kernel::{self, Kernel};
+use crate::emulator::Emulator;
+use crate::kernel::{self, Kernel, Request};
+use crate::kernel_config::KernelConfig;
 use crate::plan::{Fault, Guest, Luo, Observer, Plan, Workload};
 use crate::qemu::{Accel, DEVICE_ADDRESS, Iommu};
 use crate::run::Lab;
 use crate::vmm::layout::{MEMORY_MAX_BYTES, MEMORY_MIN_BYTES, VCPUS_MAX};
-use crate::{accel, initramfs, packages, selftest};
+use crate::{accel, initramfs, selftest};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 use std::time::Duration;
+use toolbox::binaries::Binaries;
+use toolbox::cache::Cache;
+use toolbox::needs::{self, Need};
 
 /// What a live update is like, whatever kernels it is between.
 #[derive(Debug, clap::Args)]
@@ -90,7 +93,8 @@ pub struct LiveUpdate {
     /// What runs the guest; `auto` is KVM if a trial shows that it works, else emulation
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     accel: AccelChoice,
-    /// Seconds of silence after which the guest is taken to hang; five times as many with --deterministic
+    /// Seconds without output after which the machine is taken to hang, five times as many with --deterministic. They
+    /// are seconds of machine time: what the machine used of the processor, and what it was idle
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
 }
@@ -119,19 +123,36 @@ enum AccelChoice {
     Kvm,
 }
 
+/// What the name of a selftest of the kernel stands behind.
+const SELFTEST: &str = "selftest:";
+
 /// Options that do not go together, in words for their user.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub(crate) &'static str);
 
 impl LiveUpdate {
-    /// Finds what would fail later, before anything slow is begun.
+    /// Finds what would fail later, before anything slow begins: options that do not go together, and packages that
+    /// live updates between these kernels need, or `more` of the command.
     ///
     /// # Errors
     /// When options do not go together, or the system lacks a package.
-    pub fn check(&self) -> Result<()> {
+    pub fn check(
+        &self,
+        cache: &Cache,
+        kernels: &[(&Request, &KernelConfig)],
+        more: &[&[Need]],
+    ) -> Result<()> {
         plan(self)?;
-        packages::require("the virtual machine", packages::QEMU)
+        let kernels: Vec<Vec<Need>> =
+            kernels.iter().map(|(request, config)| kernel::needs(cache, request, config)).collect();
+        let workload: &[&[Need]] = match self.workload.as_deref() {
+            None => &[],
+            Some(workload) if workload.starts_with(SELFTEST) => &[needs::SHELL, needs::SELFTEST],
+            Some(_) => &[needs::SHELL],
+        };
+        let kernels: Vec<&[Need]> = kernels.iter().map(Vec::as_slice).collect();
+        needs::declare("cargo lab", &[&[needs::STATIC], workload, more, &kernels].concat())
     }
 
     /// What a live update does, but for who looks at it.
@@ -194,9 +215,10 @@ impl LiveUpdate {
     ) -> Result<Lab> {
         let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan };
         let workload = workload(cache, self, &incoming)?;
+        let emulator = Emulator::obtain(cache)?;
         let accel = match self.accel {
             _ if self.deterministic => Accel::Tcg,
-            AccelChoice::Auto => accel::choose(cache, &outgoing.image)?,
+            AccelChoice::Auto => accel::choose(cache, &emulator, &outgoing.image)?,
             AccelChoice::Tcg => Accel::Tcg,
             AccelChoice::Kvm => Accel::Kvm,
         };
@@ -206,12 +228,13 @@ impl LiveUpdate {
             incoming,
             plan,
             append: self.iommu().parameter().into(),
+            emulator,
             accel,
             cpus: self.cpus,
             memory_bytes: self.memory,
             numa_nodes: self.numa,
             iommu: self.iommu(),
-            // On a busy host a deterministic guest is slow, not silent: the host's time says little about it.
+            // Counting instructions on one thread takes several times as much processor time.
             timeout: Duration::from_secs(self.timeout.saturating_mul(if self.deterministic { 5 } else { 1 })),
             out,
             live: self.serve.clone(),
@@ -288,8 +311,8 @@ fn workload(cache: &Cache, options: &LiveUpdate, incoming: &Kernel) -> Result<Op
     let Some(workload) = &options.workload else {
         return Ok(None);
     };
-    let Some(name) = workload.strip_prefix("selftest:") else {
-        packages::require("a workload of your own", packages::SHELL)?;
+    let Some(name) = workload.strip_prefix(SELFTEST) else {
+        needs::require("a workload of your own", needs::SHELL)?;
         return Ok(Some(workload.into()));
     };
     match &incoming.source {

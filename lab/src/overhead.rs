@@ -1,13 +1,10 @@
 //! `cargo lab overhead`: what looking costs, by the workload's own clock.
 
-use crate::binaries::{self, Binaries};
-use crate::cache::Cache;
 use crate::document;
 use crate::instructions;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
 use crate::live_update::LiveUpdate;
-use crate::packages;
 use crate::plan::{Luo, Observer, Workload};
 use crate::reports::Reported;
 use crate::result::{LabResult, Outcome};
@@ -19,6 +16,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use toolbox::binaries::{self, Binaries};
+use toolbox::cache::Cache;
+use toolbox::needs::{self, Need};
 
 /// Who looks, in the order of the table. The first one is what the others are held against.
 const OBSERVERS: [(Observer, &str); 7] = [
@@ -40,9 +40,9 @@ const PREAMBLE: &str = include_str!("overhead.md");
 /// Exact with --deterministic. Exit code 1 if a live update failed.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Put the table into FILE, in the place of an earlier one by the same command
-    #[arg(long, value_name = "FILE", default_value = "docs/overhead.md")]
-    markdown: PathBuf,
+    /// Put the table into FILE, such as docs/overhead.md, in the place of an earlier one by the same command
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// Folder for recordings and reports [default: a new one in the cache]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -98,16 +98,15 @@ impl Clock {
 /// When the host cannot do its part.
 pub fn main(options: &Options) -> Result<ExitCode> {
     let cache = Cache::open()?;
-    options.update.check()?;
     let plan = options.update.plan()?;
     let Workload::Luo(load) = &plan.workload else {
         bail!("the judge is the lab's own workload: leave --workload out")
     };
     ensure!(plan.guests.is_empty(), "guests would disturb each other's clock: give --guests 0");
-    if !options.instructions {
-        packages::require("what blackout is held against", packages::BPFTRACE)?;
-    }
-    let kernel = kernel::resolve(&cache, &Request::Newest, &KernelConfig::default())?;
+    let others: &[&[Need]] = if options.instructions { &[] } else { &[needs::BPFTRACE] };
+    let config = KernelConfig::default();
+    options.update.check(&cache, &[(&Request::Newest, &config)], others)?;
+    let kernel = kernel::resolve(&cache, &Request::Newest, &config)?;
     let binaries = binaries::build()?;
     let out = cache.results(options.out.as_deref())?;
     let pages = pages(load);
@@ -119,7 +118,9 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     let memory = options.update.memory_bytes() >> 20;
     let section =
         format!("Linux {}, {memory} MiB, {pages} pages of 4 KiB preserved.\n\n{text}", kernel.release);
-    document::keep(&options.markdown, PREAMBLE, &document::command(), &section)?;
+    if let Some(path) = &options.markdown {
+        document::keep(path, PREAMBLE, &document::command(), &section)?;
+    }
     Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

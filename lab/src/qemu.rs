@@ -1,16 +1,14 @@
 //! Starting the virtual machine.
 
-use crate::exec;
+use crate::emulator::Emulator;
 use crate::guest::live::PORT;
 use crate::mailbox::MAILBOX_BYTES;
 use anyhow::{Context, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-
-/// The program.
-pub const QEMU: &str = "qemu-system-x86_64";
+use std::process::{Child, ExitStatus, Stdio};
+use toolbox::exec;
 
 /// What runs the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,6 +48,8 @@ pub const DEVICE_ADDRESS: &str = "0000:01:00.0";
 /// A machine to start.
 #[derive(Debug, Clone)]
 pub struct Machine {
+    /// The emulator.
+    pub emulator: Emulator,
     /// What runs it.
     pub accel: Accel,
     /// Virtual CPUs.
@@ -195,10 +195,10 @@ impl Machine {
     pub fn start(&self) -> Result<Vm> {
         let messages = fs::File::create(&self.messages)
             .with_context(|| format!("cannot write {}", self.messages.display()))?;
-        let mut command = Command::new(QEMU);
+        let mut command = self.emulator.command()?;
         command.args(self.arguments()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(messages);
         exec::end_with_us(&mut command, libc::SIGKILL);
-        let child = command.spawn().with_context(|| format!("cannot run {QEMU}"))?;
+        let child = command.spawn().with_context(|| format!("cannot run QEMU {}", self.emulator.version))?;
         Ok(Vm { child })
     }
 }
@@ -228,7 +228,12 @@ impl Vm {
     /// # Errors
     /// When its state cannot be read.
     pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
-        self.child.try_wait().with_context(|| format!("cannot wait for {QEMU}"))
+        self.child.try_wait().context("cannot wait for QEMU")
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 }
 
@@ -247,6 +252,7 @@ mod tests {
     #[test]
     fn arguments_name_what_the_guest_needs() {
         let machine = Machine {
+            emulator: Emulator::none(),
             accel: Accel::Tcg,
             cpus: 3,
             memory_bytes: 2 << 30,

@@ -1,13 +1,13 @@
 //! The reports of finished runs: made by `blackout report` on the host, summed up here.
 
-use crate::exec;
 use crate::result::Outcome;
 use crate::run::{Finished, Lab};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use toolbox::exec;
+use toolbox::program;
 
 /// One run with its reports.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Reported {
             return Ok(Self { finished, text: None, json: None });
         };
         let report = |format: &str, extension: &str| -> Result<String> {
-            let mut command = Command::new(blackout);
+            let mut command = program::command(blackout);
             let text = exec::output(command.arg("report").arg(recording).args(["--format", format]))?;
             let path = lab.file("report", suffix, extension);
             fs::write(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -1,26 +1,24 @@
 //! One live update after the other, each with its results.
 
 use crate::cpio::Archive;
+use crate::emulator::Emulator;
 use crate::kernel::Kernel;
 use crate::mailbox::{self, MAILBOX_BYTES};
 use crate::plan::{Fault, Plan};
-use crate::progress::Progress;
 use crate::qemu::{Accel, Counting, Iommu, Machine};
 use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
+use crate::session::Session;
 use crate::watch::{Console, End, Event};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use toolbox::progress::Progress;
 
-/// How often the console is looked at.
-const POLL: Duration = Duration::from_millis(20);
-/// How long a guest has to power off once it said it would.
+/// Machine time that a guest has to power off once it said it would.
 const POWER_OFF: Duration = Duration::from_secs(10);
-/// How long a crashed kernel may go on printing: a panic ends it, after an oops it may come through.
+/// Machine time in which a crashed kernel may go on printing: a panic ends it, after an oops it may come through.
 const AFTER_PANIC: Duration = Duration::from_secs(2);
 const AFTER_OOPS: Duration = Duration::from_secs(10);
 /// The flight recorder: memory that KHO preserves, with a trace instance in it.
@@ -53,6 +51,8 @@ pub struct Lab {
     pub plan: Plan,
     /// Appended to both kernels' command lines.
     pub append: String,
+    /// The emulator.
+    pub emulator: Emulator,
     /// What runs the guest.
     pub accel: Accel,
     /// Virtual CPUs.
@@ -63,7 +63,7 @@ pub struct Lab {
     pub numa_nodes: u32,
     /// Its IOMMU.
     pub iommu: Iommu,
-    /// A silence longer than this is a hang.
+    /// A machine that prints nothing for longer than this hangs: machine time.
     pub timeout: Duration,
     /// Folder for the results.
     pub out: PathBuf,
@@ -109,9 +109,9 @@ impl Lab {
         }
         let deterministic = self.plan.deterministic;
         let serial = self.file("serial", suffix, "log");
-        File::create(&serial).with_context(|| format!("cannot write {}", serial.display()))?;
         let messages = self.file("qemu", suffix, "log");
         let machine = Machine {
+            emulator: self.emulator.clone(),
             accel: self.accel,
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
@@ -135,8 +135,10 @@ impl Lab {
         }
         let title = format!("live update {} -> {}", self.outgoing.release, self.incoming.release);
         let mut progress = Progress::start(title);
-        let mut console = Console::default();
-        let end = watch(&machine, &mut console, self.timeout, &mut progress)?;
+        let mut session = Session::start(&machine)?;
+        let end = watch(&mut session, self.timeout, &mut progress)?;
+        let console = std::mem::take(&mut session.console);
+        drop(session);
         if deterministic {
             deliver(share)?;
         }
@@ -244,56 +246,39 @@ fn cmdline(plan: &Plan, accel: Accel, iommu: Iommu, append: &str) -> String {
 }
 
 /// Follows a machine to its end, and brings the end about if need be.
-fn watch(
-    machine: &Machine,
-    console: &mut Console,
-    timeout: Duration,
-    progress: &mut Progress,
-) -> Result<End> {
-    let mut serial =
-        File::open(&machine.serial).with_context(|| format!("cannot read {}", machine.serial.display()))?;
-    let mut vm = machine.start()?;
-    let mut heard = Instant::now();
+fn watch(session: &mut Session, timeout: Duration, progress: &mut Progress) -> Result<End> {
     // The end that is coming, and when it is taken for granted.
-    let mut end: Option<(End, Instant)> = None;
+    let mut end: Option<(End, Duration)> = None;
     loop {
-        let status = vm.ended()?;
-        let mut bytes = Vec::new();
-        serial
-            .read_to_end(&mut bytes)
-            .with_context(|| format!("cannot read {}", machine.serial.display()))?;
-        if !bytes.is_empty() {
-            heard = Instant::now();
-        }
-        for event in console.feed(&bytes) {
-            let now = Instant::now();
+        let news = session.step()?;
+        for event in news.events {
             match event {
                 Event::Stage(stage) => progress.note(&stage.to_string()),
                 Event::Error(message) => progress.note(&format!("guest: {message}")),
-                Event::Done(code) => end = Some((End::Done(code), now + POWER_OFF)),
-                Event::Panic(line) => end = Some((End::Crash(line), now + AFTER_PANIC)),
-                Event::Oops(line) if end.is_none() => end = Some((End::Crash(line), now + AFTER_OOPS)),
+                Event::Done(code) => end = Some((End::Done(code), session.now + POWER_OFF)),
+                Event::Panic(line) => end = Some((End::Crash(line), session.now + AFTER_PANIC)),
+                Event::Oops(line) if end.is_none() => {
+                    end = Some((End::Crash(line), session.now + AFTER_OOPS))
+                }
                 Event::Oops(_) => {}
             }
         }
-        if let Some(status) = status {
-            let said = || fs::read_to_string(&machine.messages).unwrap_or_default().trim().to_owned();
+        if let Some(status) = news.ended {
             let by_itself = || match status.signal() {
-                Some(signal) => End::Killed(signal, said()),
-                None => End::Exited(said()),
+                Some(signal) => End::Killed(signal, session.messages()),
+                None => End::Exited(session.messages()),
             };
             return Ok(end.map_or_else(by_itself, |(end, _)| end));
         }
-        if end.as_ref().is_some_and(|(_, deadline)| Instant::now() > *deadline)
+        if end.as_ref().is_some_and(|(_, deadline)| session.now > *deadline)
             && let Some((end, _)) = end
         {
             return Ok(end);
         }
-        if heard.elapsed() > timeout {
+        if session.silent() > timeout {
             return Ok(End::Silence(timeout.as_secs()));
         }
-        progress.detail(&format!("{}", console.stage()));
-        sleep(POLL);
+        progress.detail(&format!("{}", session.console.stage()));
     }
 }
 

@@ -1,15 +1,15 @@
 //! The kernel's own live update selftests (tools/testing/selftests/liveupdate) as a workload.
 
-use crate::cache::Cache;
-use crate::exec;
 use crate::kernel_build;
-use crate::packages;
-use crate::progress::Progress;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use toolbox::cache::Cache;
+use toolbox::exec;
+use toolbox::needs;
+use toolbox::program::GCC;
+use toolbox::progress::Progress;
 
 const TESTS: &str = "tools/testing/selftests/liveupdate";
 /// What the tests share: its place in 7.3, and that in 7.2.
@@ -27,19 +27,19 @@ pub fn build(cache: &Cache, source: &Path, name: &str) -> Result<PathBuf> {
     if !two_stages || !program.is_file() {
         bail!("{} has no two-stage selftest `{name}`; it has: {}", tests.display(), names(&tests).join(" "));
     }
-    packages::require("a selftest workload", packages::SHELL)?;
-    packages::require("building a selftest", packages::SELFTEST)?;
-    packages::require("building a static program", packages::STATIC)?;
+    needs::require("a selftest workload", needs::SHELL)?;
+    needs::require("building a selftest", needs::SELFTEST)?;
+    needs::require("building a static program", needs::STATIC)?;
     let staging = cache.temporary()?;
     let headers = staging.path().join("headers");
     fs::create_dir(&headers).with_context(|| format!("cannot create {}", headers.display()))?;
     let log = staging.path().join("log");
     let mut progress = Progress::start(format!("building the selftest {name}"));
-    exec::logged(kernel_build::make(source, &headers).arg("headers"), &log, &mut progress)?;
+    exec::logged(kernel_build::make(source, &headers)?.arg("headers"), &log, &mut progress)?;
 
     let workload = staging.path().join("workload");
     fs::create_dir(&workload).with_context(|| format!("cannot create {}", workload.display()))?;
-    let mut gcc = Command::new("gcc");
+    let mut gcc = GCC.command()?;
     gcc.args(["-static", "-O2", "-Wno-unused-function", "-D_GNU_SOURCE="]);
     for include in [headers.join("usr/include"), tests.join("lib/include"), tests.join("..")] {
         gcc.arg("-I").arg(include);

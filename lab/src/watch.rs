@@ -1,8 +1,8 @@
 //! What the guest's serial console says: stages, crashes, the end.
 
-use crate::progress::scrub;
 use crate::result::{LINE_PREFIX, Stage};
 use std::collections::VecDeque;
+use toolbox::progress::scrub;
 
 /// Lines kept to be shown when a run fails.
 const KEPT: usize = 30;
@@ -33,7 +33,7 @@ pub enum End {
     Done(i32),
     /// The kernel crashed with this message.
     Crash(String),
-    /// Nothing was heard for this many seconds.
+    /// The machine printed nothing in this many seconds of its own time.
     Silence(u64),
     /// QEMU ended by itself, with what it said, if anything.
     Exited(String),
@@ -48,9 +48,10 @@ impl End {
             Self::Done(0) => None,
             Self::Done(code) => Some(format!("the guest ended with code {code} after stage `{stage}`")),
             Self::Crash(line) => Some(format!("{} crashed after stage `{stage}`: {line}", kernel(stage))),
-            Self::Silence(seconds) => {
-                Some(format!("{} hung: silent for {seconds} s after stage `{stage}`", kernel(stage)))
-            }
+            Self::Silence(seconds) => Some(format!(
+                "{} hung: silent for {seconds} s of machine time after stage `{stage}`",
+                kernel(stage)
+            )),
             Self::Exited(said) if !said.is_empty() => {
                 Some(format!("QEMU ended after stage `{stage}`: {said}"))
             }
@@ -253,7 +254,7 @@ mod tests {
         let all = [
             (End::Done(1), Stage::Restored, "code 1"),
             (End::Crash("BUG: x".into()), Stage::IncomingUp, "the incoming kernel crashed"),
-            (End::Silence(120), Stage::Loaded, "the outgoing kernel hung: silent for 120 s"),
+            (End::Silence(120), Stage::Loaded, "the outgoing kernel hung: silent for 120 s of machine time"),
             (End::Exited(String::new()), Stage::Kexec, "the kexec did not happen"),
             (End::Exited("no such machine".into()), Stage::Started, "no such machine"),
             (End::Exited(String::new()), Stage::Armed, "after stage `armed`"),

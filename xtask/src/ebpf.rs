@@ -3,9 +3,9 @@
 use crate::toolchain::Toolchain;
 use crate::{digest, sysroot, workspace};
 use anyhow::{Context, Result, bail};
-use lab::cache::Cache;
 use std::fs;
 use std::path::Path;
+use toolbox::cache::Cache;
 
 /// Little-endian: the only byte order of the hosts we know.
 const TARGET: &str = "bpfel-unknown-none";

@@ -1,10 +1,11 @@
 //! `cargo xtask exports`: reports of recordings in `fixtures/`, read by the programs they are written for.
 
-use crate::workspace::{self, cargo, command, run};
+use crate::workspace::{self, cargo, command, in_checkout, run};
 use anyhow::{Context, Result};
-use lab::packages;
 use std::fs;
 use std::path::Path;
+use toolbox::needs;
+use toolbox::program::{self, FLAMEGRAPH, NPM};
 
 /// One that is whole, one that failed before its kexec.
 const RECORDINGS: [&str; 2] = ["plain", "freeze-fails"];
@@ -18,15 +19,17 @@ const NODE: &str = "@paulirish/trace_engine";
 /// # Errors
 /// When a reader cannot be had, or does not find what the report says.
 pub fn check() -> Result<()> {
-    packages::require("readers of exports", packages::READERS)?;
+    needs::require("readers of exports", needs::READERS)?;
     let dir = workspace::target("exports")?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let python = dir.join("venv/bin/python");
     if !python.is_file() {
-        run(command("python3")?.args(["-m", "venv"]).arg(dir.join("venv")))?;
+        run(in_checkout(program::PYTHON.command()?)?.args(["-m", "venv"]).arg(dir.join("venv")))?;
     }
     run(command(&python)?.args(["-m", "pip", "install", "--quiet"]).args(PYTHON))?;
-    run(command("npm")?.args(["install", "--no-save", "--no-audit", "--no-fund", NODE]).current_dir(&dir))?;
+    run(in_checkout(NPM.command()?)?
+        .args(["install", "--no-save", "--no-audit", "--no-fund", NODE])
+        .current_dir(&dir))?;
     run(cargo()?.args(["build", "--locked", "--package", "profiler"]))?;
     let scripts = workspace::root()?.join("profiler/tests/consumers");
     // Node looks for what it imports beside the script.
@@ -37,9 +40,11 @@ pub fn check() -> Result<()> {
         render(name, &out)?;
         let (report, file) = (out.join("report.json"), |format: &str| out.join(format!("report.{format}")));
         run(command(&python)?.arg(scripts.join("trace.py")).args([file("perfetto"), report.clone()]))?;
-        run(command("node")?.arg(dir.join("devtools.mjs")).args([file("chrome"), report]))?;
+        run(in_checkout(program::NODE.command()?)?
+            .arg(dir.join("devtools.mjs"))
+            .args([file("chrome"), report]))?;
         let formats = scripts.join("formats.py");
-        run(command(&python)?.arg(formats).arg(&out).env("FLAMEGRAPH", packages::FLAMEGRAPH))?;
+        run(command(&python)?.arg(formats).arg(&out).env("FLAMEGRAPH", FLAMEGRAPH.path()?))?;
     }
     Ok(())
 }

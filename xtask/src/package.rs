@@ -3,12 +3,13 @@
 use crate::tools;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
-use lab::progress::Progress;
-use lab::{binaries, cache::Cache, exec, host::Root, packages};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use toolbox::debian_root::Root;
+use toolbox::program::{self, GZIP};
+use toolbox::progress::Progress;
+use toolbox::{binaries, cache::Cache, exec, needs};
 
 /// Version of cargo-deb.
 const CARGO_DEB: &str = "3.8.0";
@@ -32,7 +33,7 @@ pub fn write() -> Result<()> {
 /// # Errors
 /// When the program, its manual or the package cannot be built.
 pub fn build(version: Option<&str>) -> Result<PathBuf> {
-    packages::require("the package", packages::PACKAGE)?;
+    needs::require("the package", needs::PACKAGE)?;
     let cargo_deb = tools::installed(&Cache::open()?, "cargo-deb", CARGO_DEB)?;
     let program = binaries::build()?.blackout;
     let dir = program.parent().context("the program lies nowhere")?;
@@ -58,13 +59,13 @@ fn manual(program: &Path, dir: &Path) -> Result<()> {
     let pages = dir.join("man");
     // Of an older build there may be pages that are no more.
     let _ = fs::remove_dir_all(&pages);
-    exec::output(Command::new(program).arg("man").arg(&pages))?;
+    exec::output(program::command(program).arg("man").arg(&pages))?;
     // As Debian's policy wants them; without a time, so that the same pages give the same package.
-    exec::output(Command::new("gzip").args(["--best", "--no-name", "--recursive"]).arg(&pages))?;
+    exec::output(GZIP.command()?.args(["--best", "--no-name", "--recursive"]).arg(&pages))?;
     let completions = dir.join("completions");
     fs::create_dir_all(&completions)?;
     for (shell, name) in SHELLS {
-        let script = exec::output(Command::new(program).args(["completions", shell]))?;
+        let script = exec::output(program::command(program).args(["completions", shell]))?;
         fs::write(completions.join(name), script)?;
     }
     Ok(())
@@ -97,7 +98,7 @@ pub fn check() -> Result<()> {
         if version == VERSION {
             // From outside: it is no system that runs, whose boot loader could be told.
             let setup = ["setup", "--apply", "--root"];
-            exec::output(Command::new(binaries::build()?.blackout).args(setup).arg(root.path()))?;
+            exec::output(program::command(binaries::build()?.blackout).args(setup).arg(root.path()))?;
             fs::write(root.path().join("etc/default/blackout"), "KEEP=7\n")?;
         }
     }

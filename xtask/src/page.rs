@@ -2,9 +2,9 @@
 
 use crate::workspace::{self, cargo, run};
 use anyhow::{Context, Result};
-use lab::packages::{self, BROWSER, BROWSERS};
 use std::fs;
 use std::process::Command;
+use toolbox::needs::{self, BROWSER};
 
 /// The picture in the README, where the tests write it and where it is committed.
 const PICTURE: &str = "report.webp";
@@ -33,9 +33,7 @@ pub fn pictures() -> Result<()> {
 
 /// The browser's tests, `#[ignore]`d for those who have no browser; one at a time, each has its own.
 fn tests() -> Result<Command> {
-    if !BROWSERS.iter().any(|name| packages::find_program(name).is_some()) {
-        packages::require("the HTML report in a browser", BROWSER)?;
-    }
+    needs::require("the HTML report in a browser", BROWSER)?;
     let mut command = cargo()?;
     command.args(["test", "--locked", "--package", "profiler", "--test", "browser", "--"]);
     command.args(["--ignored", "--test-threads=1"]);

@@ -4,11 +4,11 @@ use crate::package::{self, VERSION};
 use crate::tools;
 use crate::workspace::{self, run};
 use anyhow::{Context, Result};
-use lab::binaries::TARGET;
-use lab::{binaries, cache::Cache, exec};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use toolbox::binaries::TARGET;
+use toolbox::program::{CP, SHA256SUM, TAR};
+use toolbox::{binaries, cache::Cache, exec};
 
 /// Version of cargo-cyclonedx.
 const CARGO_CYCLONEDX: &str = "0.5.9";
@@ -28,7 +28,7 @@ pub fn write() -> Result<()> {
     let tree = release.join(&name);
     fs::create_dir_all(&tree)?;
     let root = workspace::root()?;
-    let mut copy = Command::new("cp");
+    let mut copy = CP.command()?;
     copy.arg("-r").arg(&program).arg(built.join("man")).arg(built.join("completions"));
     copy.args(
         ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs"].map(|file| root.join(file)),
@@ -39,7 +39,7 @@ pub fn write() -> Result<()> {
     fs::copy(&sbom, tree.join("sbom.cdx.json"))?;
     fs::copy(&sbom, release.join(format!("{name}.cdx.json")))?;
     fs::copy(&deb, release.join(deb.file_name().context("the package has no name")?))?;
-    let mut tar = Command::new("tar");
+    let mut tar = TAR.command()?;
     // The same files give the same archive.
     tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "--zstd", "-C"]);
     tar.arg(&release).arg("-cf").arg(release.join(format!("{name}.tar.zst"))).arg(&name);
@@ -77,7 +77,7 @@ fn sbom() -> Result<PathBuf> {
 fn checksums(dir: &Path) -> Result<()> {
     let mut names: Vec<_> = fs::read_dir(dir)?.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
-    let sums = exec::output(Command::new("sha256sum").args(names).current_dir(dir))?;
+    let sums = exec::output(SHA256SUM.command()?.args(names).current_dir(dir))?;
     fs::write(dir.join("SHA256SUMS"), sums).context("cannot write SHA256SUMS")?;
-    run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(dir))
+    run(SHA256SUM.command()?.args(["--check", "--quiet", "SHA256SUMS"]).current_dir(dir))
 }

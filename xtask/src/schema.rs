@@ -3,8 +3,8 @@
 
 use crate::workspace;
 use anyhow::{Context, Result, bail};
-use lab::exec;
 use std::fs;
+use toolbox::exec;
 
 /// Names that `blackout schema` knows, each committed as `docs/schema/blackout.NAME.1.json`.
 const NAMES: [&str; 6] = ["report", "compare", "budget", "trend", "stream", "check"];

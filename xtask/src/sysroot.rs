@@ -55,7 +55,6 @@ fn link(to: &Path, at: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
 
     #[test]
     fn the_compiler_is_called_with_its_sysroot() {
@@ -70,7 +69,7 @@ mod tests {
         // The second time over the first.
         assemble(&own, &library, &at).unwrap();
         let rustc = assemble(&own, &library, &at).unwrap();
-        let output = Command::new(rustc).args(["-v", "a b"]).output().unwrap();
+        let output = toolbox::program::command(rustc).args(["-v", "a b"]).output().unwrap();
         assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("--sysroot {} -v a b\n", at.display()));
         for there in ["lib/librustc.so", "lib/rustlib/target", "lib/rustlib/src/rust/library/Cargo.lock"] {
             assert!(at.join(there).exists(), "{there}");

@@ -2,12 +2,13 @@
 
 use crate::workspace::{self, cargo, run};
 use anyhow::{Context, Result, bail};
-use lab::{exec, packages};
 use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
+use toolbox::program::TMUX;
+use toolbox::{exec, needs};
 
 const PICTURE: &str = "docs/tui.svg";
 const COLUMNS: usize = 110;
@@ -22,7 +23,7 @@ const FOREGROUND: &str = "#d7dae0";
 /// # Errors
 /// When the profiler does not build, or there is no tmux.
 pub fn picture() -> Result<()> {
-    packages::require("a terminal", packages::TERMINAL)?;
+    needs::require("a terminal", needs::TERMINAL)?;
     run(cargo()?.args(["build", "--locked", "--package", "profiler"]))?;
     let screen = screen()?;
     fs::write(workspace::root()?.join(PICTURE), svg(&screen))
@@ -36,17 +37,17 @@ fn screen() -> Result<String> {
     let root = workspace::root()?;
     let dir = workspace::target("terminal")?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let tmux = |arguments: &[&str]| {
-        let mut command = Command::new("tmux");
+    let tmux = |arguments: &[&str]| -> Result<Command> {
+        let mut command = TMUX.command()?;
         command.current_dir(&root).arg("-S").arg(dir.join("tmux")).args(arguments);
-        command
+        Ok(command)
     };
     let (columns, rows) = (COLUMNS.to_string(), ROWS.to_string());
-    let mut start = tmux(&["-f", "/dev/null", "-u", "new-session", "-d", "-x", &columns, "-y", &rows]);
+    let mut start = tmux(&["-f", "/dev/null", "-u", "new-session", "-d", "-x", &columns, "-y", &rows])?;
     start.env("TERM", "screen-256color").env_remove("NO_COLOR").arg(root.join("target/debug/blackout"));
     start.args(["tui", "fixtures/plain.blackout", "--baseline", "fixtures/other-kernel.blackout"]);
     run(&mut start)?;
-    let show = || exec::output(&mut tmux(&["capture-pane", "-e", "-p"]));
+    let show = || exec::output(&mut tmux(&["capture-pane", "-e", "-p"])?);
     let wait = |text: &str| -> Result<String> {
         let began = Instant::now();
         let mut last = String::new();
@@ -65,11 +66,11 @@ fn screen() -> Result<String> {
     };
     let taken = wait("complete").and_then(|_| {
         // To where the incoming kernel boots: 23 hundredths before the end.
-        run(tmux(&["send-keys"]).args(["[", "[", ",", ",", ","]))?;
+        run(tmux(&["send-keys"])?.args(["[", "[", ",", ",", ","]))?;
         wait("BLACKOUT")
     });
     // Whatever came of it, nothing stays behind.
-    let _ = tmux(&["kill-server"]).output();
+    let _ = tmux(&["kill-server"]).map(|mut kill| kill.output());
     taken
 }
 

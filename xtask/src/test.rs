@@ -3,9 +3,10 @@
 use crate::workspace::{self, cargo, run};
 use crate::{dashboards, ebpf, fleet, package, page, schema, tools};
 use anyhow::{Context, Result, bail};
-use lab::{cache::Cache, packages};
 use std::process::Command;
 use std::time::Instant;
+use toolbox::cache::Cache;
+use toolbox::{exec, program};
 
 /// Version of cargo-deny.
 const CARGO_DENY: &str = "0.20.2";
@@ -106,7 +107,7 @@ fn lab(filter: &[&str]) -> Result<()> {
 }
 
 fn fuzzing() -> Result<()> {
-    if packages::find_program("rustup").is_none() || packages::find_program("cargo-fuzz").is_none() {
+    if program::find_in_path("rustup").is_none() || program::find_in_path("cargo-fuzz").is_none() {
         eprintln!("xtask: no fuzzing: it needs rustup with a nightly toolchain, and cargo-fuzz");
         return Ok(());
     }
@@ -115,7 +116,7 @@ fn fuzzing() -> Result<()> {
         command.args(["run", "nightly", "cargo", "fuzz"]).env_remove("LD_LIBRARY_PATH");
         Ok(command)
     };
-    let targets = lab::exec::output(nightly()?.arg("list")).context("a nightly toolchain is needed")?;
+    let targets = exec::output(nightly()?.arg("list")).context("a nightly toolchain is needed")?;
     if targets.trim().is_empty() {
         bail!("fuzz/Cargo.toml names no target");
     }

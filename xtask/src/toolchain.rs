@@ -4,11 +4,11 @@
 use crate::sysroot::LIBRARY;
 use crate::{tools, workspace};
 use anyhow::{Context, Result, bail};
-use lab::apt::{Apt, SourcePackage};
-use lab::{cache::Cache, exec, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use toolbox::apt::{self, Apt, Package};
+use toolbox::{cache::Cache, exec, needs};
 
 /// Version of rustc.
 pub const RUSTC: &str = "1.95.0";
@@ -87,14 +87,15 @@ fn library(cache: &Cache, sysroot: &Path) -> Result<PathBuf> {
     if kept.is_dir() {
         return Ok(kept);
     }
-    packages::require("unpacking rust-src", packages::UNPACK)?;
-    let package = SourcePackage { name: "rust-src".into(), version: format!("{RUSTC}+*") };
+    needs::require("unpacking rust-src", needs::UNPACK)?;
+    let package = Package { name: "rust-src".into(), version: format!("{RUSTC}+*") };
     let scratch = cache.temporary()?;
-    let deb = Apt::update(cache)?.download(&package, scratch.path()).context(
+    let apt = Apt::update(cache, apt::NEWEST)?;
+    let debs = apt.download(&[package], scratch.path()).context(
         "neither rustup (rustup component add rust-src) nor Debian has the standard library's sources",
     )?;
     let unpacked = scratch.path().join("unpacked");
-    exec::output(Command::new("dpkg-deb").arg("-x").arg(&deb).arg(&unpacked))?;
+    apt::unpack(&debs, &unpacked)?;
     let library = unpacked.join(format!("usr/src/rustc-{RUSTC}/library"));
     fs::rename(&library, &kept)
         .with_context(|| format!("cannot move {} to {}", library.display(), kept.display()))?;

@@ -2,9 +2,9 @@
 
 use crate::workspace;
 use anyhow::{Context, Result};
-use lab::{cache::Cache, exec, progress::Progress};
 use std::fs;
 use std::path::PathBuf;
+use toolbox::{cache::Cache, exec, progress::Progress};
 
 /// The program of the crate `name` at `version`, built at first use.
 ///

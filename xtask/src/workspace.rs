@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use toolbox::program;
 
 /// The checkout this program was built from.
 ///
@@ -35,13 +36,20 @@ pub fn cargo() -> Result<Command> {
     command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// `program`, in the checkout, without the variables that cargo sets for us alone: some build scripts look at
+/// The program `name`, in the checkout, without the variables that cargo sets for us alone: some build scripts look at
 /// them and would build again for nothing.
 ///
 /// # Errors
 /// When the checkout is gone.
-pub fn command(program: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
-    let mut command = Command::new(program);
+pub fn command(name: impl AsRef<std::ffi::OsStr>) -> Result<Command> {
+    in_checkout(program::command(name))
+}
+
+/// `command`, likewise.
+///
+/// # Errors
+/// When the checkout is gone.
+pub fn in_checkout(mut command: Command) -> Result<Command> {
     command.current_dir(root()?).stdin(Stdio::null());
     for (name, _) in env::vars_os() {
         let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
@@ -79,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_failing_command_is_named() {
-        let error = run(Command::new("/bin/sh").args(["-c", "exit 3"])).unwrap_err().to_string();
+        let error = run(program::command("/bin/sh").args(["-c", "exit 3"])).unwrap_err().to_string();
         assert!(error.starts_with("sh -c exit 3: ") && error.contains('3'), "{error}");
     }
 

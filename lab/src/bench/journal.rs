@@ -2,13 +2,13 @@
 
 use super::noise::Noise;
 use super::order::Side;
-use crate::fingerprint::fingerprint;
 use crate::result::Outcome;
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use toolbox::fingerprint::fingerprint;
 
 const SERIES_FILE: &str = "series.json";
 const RUNS_FILE: &str = "runs.ndjson";

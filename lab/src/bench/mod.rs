@@ -11,9 +11,6 @@ mod noise;
 mod order;
 pub mod plant;
 
-use crate::binaries::{self, Binaries};
-use crate::cache::Cache;
-use crate::fingerprint::fingerprint;
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
 use crate::live_update::LiveUpdate;
@@ -27,8 +24,12 @@ use order::{SIDES, Side, order};
 use plant::Plant;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
+use toolbox::binaries::{self, Binaries};
+use toolbox::cache::Cache;
+use toolbox::fingerprint::fingerprint;
+use toolbox::program;
 
 /// Runs of each side that support a verdict over some twenty phases.
 const DEFAULT_RUNS: u32 = 10;
@@ -80,8 +81,9 @@ pub struct Options {
 /// When a build, a run's report or the comparison cannot be made.
 pub fn main(options: &Options) -> Result<ExitCode> {
     let cache = Cache::open()?;
-    options.update.check()?;
-    let kernels = kernels(&cache, options)?;
+    let [a, b] = requests(options)?;
+    options.update.check(&cache, &[(&a, &options.config_a), (&b, &options.config_b)], &[])?;
+    let kernels = kernels(&cache, options, [a, b])?;
     let binaries = binaries::build()?;
     let delays = plant::of_both(&options.plant_a, &options.plant_b);
     let prepare = |kernel: &Kernel, delays: &plant::Delays| {
@@ -112,13 +114,16 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     verdict(&dir, &journal, runs, &binaries, &options.compare)
 }
 
-fn kernels(cache: &Cache, options: &Options) -> Result<[Kernel; 2]> {
-    let requests = match options.kernel.as_slice() {
+fn requests(options: &Options) -> Result<[Request; 2]> {
+    Ok(match options.kernel.as_slice() {
         [] => [Request::Newest, Request::Newest],
         [both] => [both.clone(), both.clone()],
         [a, b] => [a.clone(), b.clone()],
         more => bail!("--kernel is given {} times: a comparison has two sides", more.len()),
-    };
+    })
+}
+
+fn kernels(cache: &Cache, options: &Options, requests: [Request; 2]) -> Result<[Kernel; 2]> {
     let a = kernel::resolve(cache, &requests[0], &options.config_a)?;
     let same = requests[0] == requests[1] && options.config_a == options.config_b;
     let b = if same { a.clone() } else { kernel::resolve(cache, &requests[1], &options.config_b)? };
@@ -137,8 +142,9 @@ fn inputs(labs: &[Lab; 2]) -> Result<Inputs> {
         })
     };
     // The plan is in the initramfs. Where things are does not count: those paths are new each time.
-    let Lab { append, accel, cpus, memory_bytes, .. } = &labs[0];
-    let machine = format!("{accel:?}, {cpus} CPUs, {memory_bytes} bytes, {append:?}");
+    let Lab { append, emulator, accel, cpus, memory_bytes, .. } = &labs[0];
+    let machine =
+        format!("QEMU {}, {accel:?}, {cpus} CPUs, {memory_bytes} bytes, {append:?}", emulator.version);
     Ok(Inputs { sides: [build(&labs[0])?, build(&labs[1])?], machine })
 }
 
@@ -220,7 +226,7 @@ fn verdict(
     if a.is_empty() || b.is_empty() {
         bail!("nothing to compare: all live updates of side {} failed", if a.is_empty() { "a" } else { "b" });
     }
-    let mut command = Command::new(&binaries.blackout);
+    let mut command = program::command(&binaries.blackout);
     command.arg("compare").args(arguments).args(a).arg("--").args(b);
     let status = command.status().with_context(|| format!("cannot run {}", binaries.blackout.display()))?;
     let Some(code) = status.code().and_then(|code| u8::try_from(code).ok()) else {

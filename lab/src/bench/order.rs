@@ -1,8 +1,8 @@
 //! In which order a series is run.
 
-use crate::fingerprint::hash;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use toolbox::fingerprint::hash;
 
 /// One of the two builds that are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -17,8 +17,9 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
+use toolbox::program;
 
 /// Where the restoring process leaves what became of the guests, for init.
 const GUESTS_FILE: &str = "/run/lab-guests.json";
@@ -224,7 +225,7 @@ impl Vmm {
         let (ours, theirs) = UnixStream::pair().context("cannot make a socket pair")?;
         // Handed down by its number; we drop ours, so that the session ends with the VMM, as it does on a host.
         fcntl_setfd(session.as_fd(), FdFlags::empty())?;
-        let process = Command::new("/proc/self/exe")
+        let process = program::command("/proc/self/exe")
             .arg0(SPARED_NAME)
             .args([COMMAND, side.word(), &index.to_string(), &session.as_fd().as_raw_fd().to_string()])
             .stdin(Stdio::from(OwnedFd::from(theirs)))

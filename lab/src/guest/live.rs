@@ -8,9 +8,10 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+use toolbox::program;
 
 /// Name of the port, which the host gives it.
 pub const PORT: &str = "blackout";
@@ -32,7 +33,7 @@ impl Live {
     /// # Errors
     /// When either cannot be started.
     pub fn start(blackout: &str, state: &str, crowd: u32) -> Result<Self> {
-        let mut agent = Command::new(blackout);
+        let mut agent = program::command(blackout);
         agent.args(["serve", "--state", state]).stdin(Stdio::null()).stdout(Stdio::null());
         agent.spawn().context("cannot start `blackout serve`")?;
         let bridge = thread::Builder::new().name("bridge".into()).spawn(move || bridge(crowd))?;

@@ -2,7 +2,6 @@
 //! own clock, which judges them all.
 
 use super::console::say;
-use crate::packages::BPFTRACE_PATH;
 use crate::plan::Observer;
 use crate::result::Command as Record;
 use anyhow::{Context, Result, bail};
@@ -14,8 +13,10 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::fd::AsRawFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
+use toolbox::program;
+use toolbox::program::BPFTRACE;
 
 const TRACING: &str = "/sys/kernel/tracing";
 /// Where bpftrace prints.
@@ -74,12 +75,13 @@ impl Looking {
     }
 
     fn bpftrace(script: &str) -> Result<Self> {
-        let mut command = Command::new(BPFTRACE_PATH);
+        let bpftrace = BPFTRACE.find().context("the initramfs has no bpftrace")?;
+        let mut command = program::command(bpftrace);
         command.args(["-e", script]).env(ATTACHED, "1").stdin(Stdio::null());
         command.stdout(File::create(OUTPUT)?).stderr(Stdio::piped());
         // Without a terminal's description it asks for none; without a home it looks for none.
         command.env("HOME", "/run").env("BPFTRACE_MAX_PROBES", "4096");
-        let mut child = command.spawn().with_context(|| format!("cannot start {BPFTRACE_PATH}"))?;
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", bpftrace.display()))?;
         let mut said = BufReader::new(child.stderr.take().context("bpftrace has no standard error")?);
         let mut all = String::new();
         loop {

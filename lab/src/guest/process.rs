@@ -5,7 +5,8 @@ use anyhow::{Context, Result};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use toolbox::program;
 
 /// Output goes to a file, not a pipe: a daemon the command leaves behind keeps it open for ever.
 const OUTPUT_FILE: &str = "/run/lab-output";
@@ -54,7 +55,7 @@ fn start_and_wait(argv: &[String]) -> Result<(Option<i32>, String)> {
         .with_context(|| format!("cannot open {OUTPUT_FILE}"))?;
     // A daemon of an earlier command may still hold the old file: it keeps it, we start a new one.
     std::fs::remove_file(OUTPUT_FILE).with_context(|| format!("cannot unlink {OUTPUT_FILE}"))?;
-    let mut command = Command::new(program);
+    let mut command = program::command(program);
     command
         .args(arguments)
         .env("PATH", "/bin:/sbin:/usr/bin:/usr/sbin")

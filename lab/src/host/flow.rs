@@ -1,20 +1,20 @@
 //! The whole course, and what must be true after it.
 
-use super::disk::{self, Put};
 use super::machine::{End, Life, Metal, Pull};
-use super::root::{self, Base};
-use crate::accel;
-use crate::cache::Cache;
-use crate::exec;
+use crate::emulator::Emulator;
 use crate::guest::pattern::mix;
 use crate::kernel::Kernel;
 use crate::plan::{Guest, Luo, Plan, Workload};
-use crate::progress::Progress;
+use crate::qemu::Accel;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
+use toolbox::debian_root::{self, Base};
+use toolbox::disk::{self, Put};
+use toolbox::exec;
+use toolbox::program::CP;
+use toolbox::progress::Progress;
 
 /// Units and scripts that make the host one of the lab's: what is in it, and where it goes.
 const FILES: [(&str, &str); 5] = [
@@ -43,6 +43,10 @@ const GUEST_MEMORY_BYTES: u64 = 32 << 20;
 pub struct Host {
     /// The clean root.
     pub base: Base,
+    /// The emulator.
+    pub emulator: Emulator,
+    /// What runs the machine.
+    pub accel: Accel,
     /// The kernel of both sides.
     pub kernel: Kernel,
     /// The lab's program.
@@ -51,7 +55,7 @@ pub struct Host {
     pub deb: PathBuf,
     /// Memory of the machine, bytes.
     pub memory_bytes: u64,
-    /// A silence longer than this is a hang.
+    /// A machine that prints nothing for longer than this hangs: machine time.
     pub timeout: Duration,
     /// For disks.
     pub scratch: PathBuf,
@@ -68,7 +72,7 @@ impl Host {
         let disk = self.scratch.join("host.img");
         self.make(&disk)?;
         let mut progress = Progress::start(format!("a Debian host, {updates} live update(s)"));
-        let ended = self.metal(&disk, &format!("measure {updates}"), "serial")?.live(None);
+        let ended = self.metal(&disk, &format!("measure {updates}"), "serial").live(None);
         disk::take(&disk, NOTES, &self.out)?;
         disk::take(&disk, RECORDINGS, &self.out)?;
         let notes = self.out.join("lab");
@@ -97,19 +101,19 @@ impl Host {
     pub fn pull_the_cable(&self, cuts: u32, seed: u64) -> Result<()> {
         let before = self.scratch.join("before.img");
         self.make(&before)?;
-        let set_up = self.metal(&before, "measure 0", "before")?.live(None)?;
+        let set_up = self.metal(&before, "measure 0", "before").live(None)?;
         ensure!(set_up.end == End::Off(0), "the host could not be set up");
         let disk = self.scratch.join("cut.img");
         copy(&before, &disk)?;
-        let whole = self.metal(&disk, "measure 1", "whole")?.live(None)?;
+        let whole = self.metal(&disk, "measure 1", "whole").live(None)?;
         ensure!(whole.end == End::Off(0), "no live update");
         let mut counts = [0_u32; 3];
         for cut in 0..cuts {
             copy(&before, &disk)?;
             let pull = moment(&whole, mix(seed.wrapping_add(u64::from(cut))));
             let name = format!("cut-{cut}");
-            let cut_short = self.metal(&disk, "measure 1", &name)?.live(Some(pull))?;
-            let again = self.metal(&disk, "look", &format!("{name}-again"))?.live(None)?;
+            let cut_short = self.metal(&disk, "measure 1", &name).live(Some(pull))?;
+            let again = self.metal(&disk, "look", &format!("{name}-again")).live(None)?;
             ensure!(again.end == End::Off(0), "{name}: the host did not come up again");
             let notes = self.out.join(&name);
             disk::take(&disk, NOTES, &notes)?;
@@ -147,7 +151,7 @@ impl Host {
         let nothing = Luo { sessions: 0, files: 0, file_bytes: 0 };
         let plan = Plan { guests: vec![guest], ..Plan::new(Workload::Luo(nothing)) };
         let plan = file("lab.json", &serde_json::to_vec(&plan)?)?;
-        let grub = file("grub.cfg", root::first_grub_cfg(&self.kernel.release).as_bytes())?;
+        let grub = file("grub.cfg", debian_root::first_grub_cfg(&self.kernel.release).as_bytes())?;
         let kernel = format!("/boot/vmlinuz-{}", self.kernel.release);
         let mut things = vec![
             Put::File(&self.kernel.image, &kernel),
@@ -178,16 +182,17 @@ impl Host {
         disk::put(disk, &things)
     }
 
-    fn metal<'a>(&'a self, disk: &'a Path, orders: &'a str, name: &str) -> Result<Metal<'a>> {
-        Ok(Metal {
+    fn metal<'a>(&'a self, disk: &'a Path, orders: &'a str, name: &str) -> Metal<'a> {
+        Metal {
             grub: &self.base.grub,
             disk,
             orders,
-            accel: accel::choose(&Cache::open()?, &self.kernel.image)?,
+            emulator: &self.emulator,
+            accel: self.accel,
             memory_bytes: self.memory_bytes,
             serial: self.out.join(format!("{name}.log")),
             timeout: self.timeout,
-        })
+        }
     }
 }
 
@@ -315,7 +320,7 @@ fn said(notes: &Path) -> String {
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
     match fs::metadata(from) {
-        Ok(_) => exec::output(Command::new("cp").arg("--sparse=always").arg(from).arg(to)).map(drop),
+        Ok(_) => exec::output(CP.command()?.arg("--sparse=always").arg(from).arg(to)).map(drop),
         Err(error) => bail!("{}: {error}", from.display()),
     }
 }

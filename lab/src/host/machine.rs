@@ -1,16 +1,14 @@
 //! One life of the machine: from power on to power off, or to the cable being pulled.
 
+use crate::emulator::Emulator;
 use crate::qemu::{Accel, Iommu, Machine};
 use crate::result::Stage;
-use crate::watch::{Console, Event};
+use crate::session::Session;
+use crate::watch::Event;
 use anyhow::{Context, Result, bail};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-const POLL: Duration = Duration::from_millis(20);
+use std::time::Duration;
 
 /// How a life ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub enum End {
 pub struct Life {
     /// How.
     pub end: End,
-    /// From power on to the beginning of the live update, or all of it.
+    /// From power on to the beginning of the live update, or all of it: machine time.
     pub before: Duration,
     /// From there to the end.
     pub update: Duration,
@@ -34,7 +32,7 @@ pub struct Life {
     pub restored: bool,
 }
 
-/// When the cable is pulled.
+/// When the cable is pulled, in machine time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pull {
     /// So long after power on.
@@ -51,13 +49,15 @@ pub struct Metal<'a> {
     pub disk: &'a Path,
     /// What the administrator is to do.
     pub orders: &'a str,
+    /// The emulator.
+    pub emulator: &'a Emulator,
     /// What runs it.
     pub accel: Accel,
     /// Memory, bytes.
     pub memory_bytes: u64,
     /// What it prints.
     pub serial: PathBuf,
-    /// A silence longer than this is a hang.
+    /// A machine that prints nothing for longer than this hangs: machine time.
     pub timeout: Duration,
 }
 
@@ -72,8 +72,8 @@ impl Metal<'_> {
         let mut bytes = format!("{}\n", self.orders).into_bytes();
         bytes.resize(4096, 0);
         fs::write(&orders, bytes).with_context(|| format!("cannot write {}", orders.display()))?;
-        File::create(&self.serial).with_context(|| format!("cannot write {}", self.serial.display()))?;
         let machine = Machine {
+            emulator: self.emulator.clone(),
             accel: self.accel,
             cpus: 2,
             memory_bytes: self.memory_bytes,
@@ -92,51 +92,41 @@ impl Metal<'_> {
             counting: None,
             disks: vec![self.disk.into(), orders],
         };
-        let mut serial = File::open(&self.serial)?;
-        let mut console = Console::default();
-        let mut vm = machine.start()?;
-        let (started, mut heard, mut said) = (Instant::now(), Instant::now(), None);
-        let (mut began, mut restored): (Option<Instant>, bool) = (None, false);
+        let mut session = Session::start(&machine)?;
+        let (mut said, mut began, mut restored) = (None, None, false);
         loop {
-            let ended = vm.ended()?;
-            let mut bytes = Vec::new();
-            serial.read_to_end(&mut bytes)?;
-            if !bytes.is_empty() {
-                heard = Instant::now();
-            }
-            for event in console.feed(&bytes) {
+            let news = session.step()?;
+            for event in news.events {
                 match event {
                     Event::Done(code) => said = Some(code),
                     Event::Panic(line) | Event::Oops(line) => bail!("the host crashed: {line}"),
                     Event::Error(message) => eprintln!("lab: host: {message}"),
-                    Event::Stage(Stage::Kexec) => began = began.or_else(|| Some(Instant::now())),
+                    Event::Stage(Stage::Kexec) => began = began.or(Some(session.now)),
                     Event::Stage(stage) => restored |= stage == Stage::Restored,
                 }
             }
             let life = |end| {
-                let before = began.map_or(started.elapsed(), |began| began - started);
-                Life { end, before, update: started.elapsed().saturating_sub(before), restored }
+                let before = began.unwrap_or(session.now);
+                Life { end, before, update: session.now.saturating_sub(before), restored }
             };
-            if ended.is_some() {
+            if let Some(status) = news.ended {
                 return said.map(|code| life(End::Off(code))).with_context(|| {
-                    format!(
-                        "the host powered off before its administrator was done: {}",
-                        self.serial.display()
-                    )
+                    let (serial, messages) = (self.serial.display(), session.messages());
+                    format!("the host powered off ({status}) before its administrator was done: {serial}; {messages}")
                 });
             }
             let pulled = match pull {
-                Some(Pull::Before(after)) => started.elapsed() >= after,
-                Some(Pull::Within(after)) => began.is_some_and(|began| began.elapsed() >= after),
+                Some(Pull::Before(after)) => session.now >= after,
+                Some(Pull::Within(after)) => began.is_some_and(|began| session.now >= began + after),
                 None => false,
             };
             if pulled {
                 return Ok(life(End::Pulled));
             }
-            if heard.elapsed() > self.timeout {
-                bail!("the host hung: silent for {} s ({})", self.timeout.as_secs(), self.serial.display());
+            if session.silent() > self.timeout {
+                let (seconds, serial) = (self.timeout.as_secs(), self.serial.display());
+                bail!("the host hung: silent for {seconds} s of machine time ({serial})");
             }
-            sleep(POLL);
         }
     }
 }

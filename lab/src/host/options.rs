@@ -1,17 +1,18 @@
 //! The command line of `cargo lab host`.
 
 use super::flow;
-use super::root;
-use crate::binaries;
-use crate::cache::Cache;
+use crate::accel;
+use crate::emulator::Emulator;
 use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
-use crate::{exec, packages};
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
+use toolbox::binaries;
+use toolbox::cache::Cache;
+use toolbox::{debian_root, exec, needs, program};
 
 /// A Debian host with systemd: installs the package, sets it up, and measures `systemctl kexec` with a guest.
 ///
@@ -39,7 +40,7 @@ pub struct Options {
     /// Folder for what is left [default: a new one in the cache]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Seconds of silence after which the machine is taken to hang
+    /// Seconds of machine time without output after which the machine is taken to hang
     #[arg(long, value_name = "SECONDS", default_value_t = 300)]
     timeout: u64,
 }
@@ -49,17 +50,19 @@ pub struct Options {
 /// # Errors
 /// When the host cannot be made, or something was not as it must be.
 pub fn main(options: &Options) -> Result<ExitCode> {
-    packages::require("the virtual machine", packages::QEMU)?;
-    packages::require("a Debian root", packages::ROOT)?;
     let cache = Cache::open()?;
     let request = options.kernel.clone().map_or(Request::Newest, Request::Image);
-    let kernel = kernel::resolve(&cache, &request, &KernelConfig::default())?;
+    let config = KernelConfig::default();
+    let kernel_needs = kernel::needs(&cache, &request, &config);
+    needs::declare("cargo lab host", &[needs::STATIC, needs::PACKAGE, needs::DEBIAN_ROOT, &kernel_needs])?;
+    let kernel = kernel::resolve(&cache, &request, &config)?;
+    let emulator = Emulator::obtain(&cache)?;
     let binaries = binaries::build()?;
     let deb = match &options.deb {
         Some(deb) => deb.clone(),
         None => package()?,
     };
-    let base = root::base(&cache)?;
+    let base = debian_root::base(&cache)?;
     let out = match &options.out {
         Some(out) => out.clone(),
         None => cache.new_run()?,
@@ -68,6 +71,8 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     let scratch = cache.temporary()?;
     let host = flow::Host {
         base,
+        accel: accel::choose(&cache, &emulator, &kernel.image)?,
+        emulator,
         kernel,
         lab: binaries.lab,
         deb,
@@ -85,8 +90,7 @@ pub fn main(options: &Options) -> Result<ExitCode> {
 
 /// The package, made from this checkout.
 fn package() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = program::cargo();
     command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     let said = exec::output(command.args(["run", "--quiet", "--package", "xtask", "--", "package"]))?;
     said.lines().last().map(PathBuf::from).context("`cargo xtask package` names no package")

@@ -16,8 +16,6 @@ pub mod symbols;
 pub mod table;
 pub mod window;
 
-use crate::binaries::{self, Binaries};
-use crate::cache::Cache;
 use crate::kernel::Kernel;
 use crate::live_update::LiveUpdate;
 use crate::overhead::require_complete;
@@ -28,6 +26,8 @@ use std::fs;
 use std::path::Path;
 use symbols::Symbols;
 use table::Pair;
+use toolbox::binaries::{self, Binaries};
+use toolbox::cache::Cache;
 use window::Executed;
 
 /// File of all functions of both rows, among the results.

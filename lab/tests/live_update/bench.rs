@@ -4,7 +4,6 @@ use crate::run::{phase, tree};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use tempfile::TempDir;
 
 /// 1000 instructions of two nanoseconds each, as the driver's busy-wait of two microseconds.
@@ -54,7 +53,7 @@ struct Try {
 
 impl Try {
     fn bench(dir: TempDir, files: &'static str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_blackout-lab"));
+        let mut command = toolbox::program::command(env!("CARGO_BIN_EXE_blackout-lab"));
         command.args(["bench", "--guests", "0", "--deterministic", "--plant-b", "retrieve_delay_us=2"]);
         command.args(["--files", files, "--out"]).arg(dir.path()).args(["--", "--fail-on-span"]);
         let output = command.output().unwrap();

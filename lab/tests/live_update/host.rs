@@ -1,14 +1,14 @@
 //! A Debian host with systemd. Everything is checked by `cargo lab host` itself.
 
-use lab::host::Root;
-use std::process::Command;
+use toolbox::debian_root::Root;
+use toolbox::program;
 
 fn host(arguments: &[&str]) {
     if !Root::permitted() {
         eprintln!("not tried: `cargo lab host` makes its Debian root as root");
         return;
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_blackout-lab"));
+    let mut command = program::command(env!("CARGO_BIN_EXE_blackout-lab"));
     assert!(command.arg("host").args(arguments).status().unwrap().success());
 }
 

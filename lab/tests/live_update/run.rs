@@ -5,9 +5,10 @@ use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use tempfile::TempDir;
+use toolbox::{exec, program};
 
 /// One invocation of the lab that has ended.
 pub struct Run {
@@ -32,7 +33,7 @@ pub fn lab_with_guests(arguments: &[&str]) -> Run {
 /// Likewise, with exactly these arguments; `heard` is called with each line of progress and the machine that runs.
 pub fn lab_while(arguments: &[&str], mut heard: impl FnMut(&str, Qemu)) -> Run {
     let out = tempfile::tempdir().unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_blackout-lab"));
+    let mut command = program::command(env!("CARGO_BIN_EXE_blackout-lab"));
     command.args(arguments).arg("--out").arg(out.path());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Past the test harness, which would keep it back: a kernel may have to be built first.
@@ -196,8 +197,8 @@ fn schema() -> &'static jsonschema::Validator {
 /// Runs the profiler's program as the lab built it.
 fn blackout(arguments: &[&str]) -> String {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| lab::binaries::build().unwrap().blackout);
-    lab::exec::output(Command::new(program).args(arguments)).unwrap()
+    let program = PROGRAM.get_or_init(|| toolbox::binaries::build().unwrap().blackout);
+    exec::output(program::command(program).args(arguments)).unwrap()
 }
 
 /// A recording among the fixtures.

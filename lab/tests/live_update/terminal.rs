@@ -1,13 +1,14 @@
 //! `blackout tui` in a real terminal: a detached tmux, which types the keys and gives the screens.
 
 use crate::run::{fixture, lab};
-use lab::{binaries, packages};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
+use toolbox::binaries;
+use toolbox::program::TMUX;
 
 /// Long enough for a loaded machine; nothing waits for longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -20,7 +21,6 @@ struct Terminal {
 
 impl Terminal {
     fn open(width: u16, height: u16, arguments: &[&str]) -> Self {
-        packages::require("a terminal", packages::TERMINAL).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let terminal = Self { socket: dir.path().join("tmux"), _dir: dir };
         let program = binaries::build().unwrap().blackout;
@@ -33,7 +33,7 @@ impl Terminal {
     }
 
     fn tmux(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("tmux");
+        let mut command = TMUX.command().unwrap();
         command.arg("-S").arg(&self.socket).args(arguments);
         command
     }

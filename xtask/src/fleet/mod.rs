@@ -14,6 +14,7 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use toolbox::program;
 
 /// What to make up, and what to do with it.
 #[derive(clap::Args)]
@@ -80,7 +81,7 @@ impl Fleet {
 
     /// What makes a fleet up.
     fn command(&self) -> Command {
-        Command::new(self.target.join("release/examples/fleet"))
+        program::command(self.target.join("release/examples/fleet"))
     }
 
     /// `blackout`.

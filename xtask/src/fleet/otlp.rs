@@ -8,7 +8,7 @@ use super::{
 };
 use crate::workspace::{self, run};
 use anyhow::Result;
-use std::process::Command;
+use toolbox::program;
 
 /// Pushes, kills, pushes again, and compares with the report.
 ///
@@ -17,12 +17,12 @@ use std::process::Command;
 pub fn check(fleet: &Fleet) -> Result<()> {
     let (root, dir) = (workspace::root()?, folder("otlp")?);
     let (port, log) = (free_port()?, dir.join("victoria-metrics.log"));
-    let mut victoria = Command::new(tools::programs()?.join("victoria-metrics"));
+    let mut victoria = program::command(tools::programs()?.join("victoria-metrics"));
     victoria.arg(format!("-storageDataPath={}", dir.join("data").display()));
     victoria.arg(format!("-httpListenAddr=127.0.0.1:{port}")).arg("-opentelemetry.usePrometheusNaming");
     let _server = Server::start(&mut victoria, &log)?;
     let api = Api::wait(port, &log)?;
-    let mut check = Command::new(tools::python()?);
+    let mut check = program::command(tools::python()?);
     check.arg(root.join("profiler/tests/otlp/check.py")).arg(fleet.blackout()).arg(root.join("fixtures"));
     run(check.arg(dir.join("state")).arg(&api.base))
 }

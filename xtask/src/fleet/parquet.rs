@@ -3,7 +3,7 @@
 use super::{Fleet, folder, tools};
 use crate::workspace::{self, run};
 use anyhow::Result;
-use std::process::Command;
+use toolbox::program;
 
 /// A million live updates.
 const HOSTS: &str = "100000";
@@ -20,7 +20,7 @@ pub fn check(fleet: &Fleet) -> Result<()> {
     command.args(["--hosts", HOSTS, "--updates", UPDATES]);
     run(command.arg("--parquet").arg(&data).arg("--answers").arg(&answers))?;
     let root = workspace::root()?;
-    let mut check = Command::new(tools::python()?);
+    let mut check = program::command(tools::python()?);
     check.arg(root.join("xtask/src/fleet/parquet.py")).arg(root.join("docs/parquet.md")).arg(&data);
     run(check.arg(&answers))
 }

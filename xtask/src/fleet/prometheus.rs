@@ -9,12 +9,11 @@ use super::{
 };
 use crate::workspace::{self, run};
 use anyhow::{Context, Result, bail};
-use lab::exec;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use toolbox::{exec, program};
 
 /// Enough hosts for each trouble, and for two kernels with five hosts each.
 const HOSTS: &str = "16";
@@ -38,10 +37,10 @@ struct Running {
 pub fn check(fleet: &Fleet) -> Result<()> {
     let programs = tools::programs()?;
     let rules = workspace::root()?.join("dashboards/prometheus");
-    run(Command::new(programs.join("promtool"))
+    run(program::command(programs.join("promtool"))
         .args(["check", "rules", "blackout.rules.yml"])
         .current_dir(&rules))?;
-    run(Command::new(programs.join("promtool"))
+    run(program::command(programs.join("promtool"))
         .args(["test", "rules", "blackout.rules.test.yml"])
         .current_dir(&rules))?;
 
@@ -53,15 +52,16 @@ pub fn check(fleet: &Fleet) -> Result<()> {
     File::options().append(true).open(textfiles.join("hv-000015/blackout.prom"))?.set_modified(old)?;
     let recording = workspace::root()?.join("fixtures/plain.blackout");
     fs::create_dir_all(textfiles.join("lab"))?;
-    let mut export = Command::new(fleet.blackout());
+    let mut export = program::command(fleet.blackout());
     export.arg("export").arg("--openmetrics").arg(textfiles.join("lab/blackout.prom"));
     run(export.arg(&recording))?;
 
     let running = start(&programs, &dir, &textfiles)?;
     wait_for_data(&running.api)?;
     bounded(&running.api)?;
-    let report =
-        exec::output(Command::new(fleet.blackout()).args(["report", "--format", "json"]).arg(&recording))?;
+    let report = exec::output(
+        program::command(fleet.blackout()).args(["report", "--format", "json"]).arg(&recording),
+    )?;
     let report: serde_json::Value = serde_json::from_str(&report)?;
     let window_ns = report["window"]["duration_ns"].as_u64().context("a window")?;
     let seen = running.api.number("blackout_window_seconds{instance=\"lab\"}")?;
@@ -79,7 +79,7 @@ fn start(programs: &Path, dir: &Path, textfiles: &Path) -> Result<Running> {
     for host in &hosts {
         let name = host.file_name().and_then(|name| name.to_str()).context("a host's name")?;
         let port = free_port()?;
-        let mut exporter = Command::new(programs.join("prometheus-node-exporter"));
+        let mut exporter = program::command(programs.join("prometheus-node-exporter"));
         exporter.args(["--collector.disable-defaults", "--collector.textfile"]);
         exporter.arg(format!("--collector.textfile.directory={}", host.display()));
         exporter.arg(format!("--web.listen-address=127.0.0.1:{port}"));
@@ -95,7 +95,7 @@ fn start(programs: &Path, dir: &Path, textfiles: &Path) -> Result<Running> {
     );
     fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
     let (port, log) = (free_port()?, dir.join("prometheus.log"));
-    let mut prometheus = Command::new(programs.join("prometheus"));
+    let mut prometheus = program::command(programs.join("prometheus"));
     prometheus.arg(format!("--config.file={}", config.display()));
     prometheus.arg(format!("--storage.tsdb.path={}", dir.join("data").display()));
     prometheus.arg(format!("--web.listen-address=127.0.0.1:{port}"));

@@ -15,10 +15,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use toolbox::program;
 
 /// How often every host is scraped.
 const INTERVAL_S: u64 = 15;
@@ -44,7 +44,7 @@ pub fn measure(hosts: u32) -> Result<()> {
     let (config, web) = (dir.join("prometheus.yml"), free_port()?);
     fs::write(&config, configuration(files.keys(), port, web)?)?;
     let (log, data) = (dir.join("prometheus.log"), dir.join("data"));
-    let mut prometheus = Command::new(programs.join("prometheus"));
+    let mut prometheus = program::command(programs.join("prometheus"));
     prometheus.arg(format!("--config.file={}", config.display()));
     prometheus.arg(format!("--storage.tsdb.path={}", data.display()));
     let _server = Server::start(prometheus.arg(format!("--web.listen-address=127.0.0.1:{web}")), &log)?;

@@ -3,10 +3,11 @@
 
 use crate::workspace::run;
 use anyhow::{Context, Result};
-use lab::{apt::Apt, cache::Cache};
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use toolbox::apt::{self, Apt};
+use toolbox::cache::Cache;
+use toolbox::{needs, program};
 
 /// Debian's packages. Its Prometheus is built without the receiver of OTLP, its VictoriaMetrics has one.
 const PACKAGES: [&str; 4] = ["prometheus", "promtool", "prometheus-node-exporter", "victoria-metrics"];
@@ -25,12 +26,10 @@ pub fn programs() -> Result<PathBuf> {
     if PACKAGES.iter().all(|name| programs.join(name).is_file()) {
         return Ok(programs);
     }
-    let apt = Apt::update(&cache)?;
-    for name in PACKAGES {
-        let download = cache.temporary()?;
-        let package = apt.download(&apt.newest(name)?, download.path())?;
-        run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&root))?;
-    }
+    let apt = Apt::update(&cache, apt::NEWEST)?;
+    let download = cache.temporary()?;
+    let packages = PACKAGES.map(|name| apt.newest(name)).into_iter().collect::<Result<Vec<_>>>()?;
+    apt::unpack(&apt.download(&packages, download.path())?, &root)?;
     Ok(programs)
 }
 
@@ -44,9 +43,9 @@ pub fn python() -> Result<PathBuf> {
     let (python, done) = (root.join("bin/python"), root.join(format!("done-{}", PYTHON.join("-"))));
     let _lock = cache.lock("tools")?;
     if !done.is_file() {
-        let made = run(Command::new("python3").args(["-m", "venv"]).arg(&root));
-        made.context("a Python environment (Debian: apt-get install python3-venv)")?;
-        run(Command::new(&python).args(["-m", "pip", "--quiet", "install"]).args(PYTHON))?;
+        needs::require("the readers of a fleet's exports", needs::PYTHON)?;
+        run(program::PYTHON.command()?.args(["-m", "venv"]).arg(&root))?;
+        run(program::command(&python).args(["-m", "pip", "--quiet", "install"]).args(PYTHON))?;
         fs::write(&done, "").with_context(|| format!("cannot write {}", done.display()))?;
     }
     Ok(python)

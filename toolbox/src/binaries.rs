@@ -1,14 +1,14 @@
 //! The programs of this workspace, built static for the guest, and the plugin of QEMU.
 
 use crate::exec;
-use crate::packages;
+use crate::needs;
+use crate::program;
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// What they are built for.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -42,12 +42,12 @@ pub fn plugin() -> Result<PathBuf> {
 
 /// Builds `packages`, and gives the folder of what came of it.
 fn cargo(what: &str, packages: &[&str], flags: &str) -> Result<PathBuf> {
-    packages::require("building programs", packages::STATIC)?;
+    needs::require("building programs", needs::STATIC)?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let workspace = workspace.canonicalize().context("the lab builds from its checkout, which is gone")?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace.join("target"), PathBuf::from);
     let target = target.join("lab");
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = program::cargo();
     // What an outer cargo set for its own build is not meant for this one.
     for name in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         command.env_remove(name);

@@ -2,6 +2,7 @@
 
 use crate::cache::Cache;
 use crate::exec;
+use crate::program::{CHROOT, CP, MKE2FS, MMDEBSTRAP};
 use crate::progress::Progress;
 use crate::sources;
 use anyhow::{Context, Result, bail, ensure};
@@ -9,7 +10,6 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Raise it when the way the root is made changes.
 const RECIPE: u8 = 1;
@@ -62,7 +62,7 @@ pub fn base(cache: &Cache) -> Result<Base> {
         bail!("/etc/apt names no Debian mirror to make a root from");
     };
     let mut progress = Progress::start("making a Debian root (some minutes, once)");
-    let mut mmdebstrap = Command::new("mmdebstrap");
+    let mut mmdebstrap = MMDEBSTRAP.command()?;
     mmdebstrap.args(["--variant=minbase", "--mode=root", &format!("--include={PACKAGES}")]);
     mmdebstrap.arg(SUITE).arg(&root).arg(&mirror.uri);
     exec::logged(&mut mmdebstrap, &log, &mut progress)?;
@@ -70,8 +70,8 @@ pub fn base(cache: &Cache) -> Result<Base> {
     let grub = root.join("boot/grub/i386-pc");
     fs::create_dir_all(&grub)?;
     let modules = root.join("usr/lib/grub/i386-pc");
-    exec::logged(Command::new("cp").arg("-r").arg(modules.join(".")).arg(&grub), &log, &mut progress)?;
-    let mut core = Command::new("chroot");
+    exec::logged(CP.command()?.arg("-r").arg(modules.join(".")).arg(&grub), &log, &mut progress)?;
+    let mut core = CHROOT.command()?;
     core.arg(&root).args(["grub-mkimage", "-O", "i386-pc", "-p", "(hd0)/boot/grub", "-o", "/core.img"]);
     exec::logged(core.args(GRUB_MODULES), &log, &mut progress)?;
     let core = root.join("core.img");
@@ -83,7 +83,7 @@ pub fn base(cache: &Cache) -> Result<Base> {
     fs::write(root.join("etc/fstab"), "/dev/vda / ext4 defaults 0 1\n")?;
     fs::write(root.join("etc/hostname"), "blackout-host\n")?;
     let disk = scratch.path().join("disk.img");
-    let mut mke2fs = Command::new("mke2fs");
+    let mut mke2fs = MKE2FS.command()?;
     mke2fs.args(["-q", "-t", "ext4", "-d"]).arg(&root).arg(&disk).arg(format!("{}k", DISK_BYTES >> 10));
     exec::logged(&mut mke2fs, &log, &mut progress)?;
     progress.done();
@@ -126,7 +126,7 @@ impl Root {
     pub fn unpack(cache: &Cache, dir: &Path) -> Result<Self> {
         let base = base(cache)?;
         let root = dir.join("root");
-        super::disk::take(&base.disk, "/", &root)?;
+        crate::disk::take(&base.disk, "/", &root)?;
         // debugfs takes no device along, and scripts write into this one.
         let mode = Mode::from_bits_truncate(0o666);
         mknodat(CWD, root.join("dev/null"), FileType::CharacterDevice, mode, makedev(1, 3))
@@ -144,7 +144,7 @@ impl Root {
     /// # Errors
     /// When it fails; the message quotes its standard error.
     pub fn run(&self, argv: &[&str]) -> Result<String> {
-        let mut chroot = Command::new("chroot");
+        let mut chroot = CHROOT.command()?;
         chroot.arg(&self.0).args(argv);
         chroot.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("DEBIAN_FRONTEND", "noninteractive");
         exec::output(chroot.env("LC_ALL", "C"))

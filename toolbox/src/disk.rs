@@ -1,10 +1,10 @@
 //! Files of an ext4 disk image that nobody has mounted, by debugfs(8): no root, no loop device.
 
 use crate::exec;
+use crate::program::DEBUGFS;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// Something to put onto a disk.
 pub enum Put<'a> {
@@ -29,7 +29,7 @@ pub fn put(disk: &Path, things: &[Put]) -> Result<()> {
     let commands: String = things.iter().map(line).collect();
     let script = tempfile::NamedTempFile::new().context("cannot create a temporary file")?;
     fs::write(script.path(), commands)?;
-    exec::output(Command::new("debugfs").arg("-w").arg("-f").arg(script.path()).arg(disk)).map(drop)
+    exec::output(DEBUGFS.command()?.arg("-w").arg("-f").arg(script.path()).arg(disk)).map(drop)
 }
 
 /// Copies the folder `from` of the disk into the folder `to` here. What waits in the journal is not seen.
@@ -39,5 +39,5 @@ pub fn put(disk: &Path, things: &[Put]) -> Result<()> {
 pub fn take(disk: &Path, from: &str, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
     let command = format!("rdump {from} {}", to.display());
-    exec::output(Command::new("debugfs").args(["-R", &command]).arg(disk)).map(drop)
+    exec::output(DEBUGFS.command()?.args(["-R", &command]).arg(disk)).map(drop)
 }
