@@ -5,7 +5,7 @@
 //! emulation of QEMU 7.2, which Debian 12 ships, has races: it runs stale translations, and dies of signal 11.
 
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use toolbox::apt::Suites;
 use toolbox::cache::Cache;
@@ -77,6 +77,14 @@ impl Emulator {
     #[cfg(test)]
     pub fn none() -> Self {
         Self { place: Place::System(PathBuf::new()), version: String::new() }
+    }
+
+    /// The emulator that the user `given`, else the one that [`Emulator::obtain`] finds.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn choose(cache: &Cache, given: Option<&Path>) -> Result<Self> {
+        given.map_or_else(|| Self::obtain(cache), |path| Self::at(Place::System(path.into())))
     }
 
     /// The emulator at `place`, if it starts here.

@@ -93,6 +93,10 @@ pub struct LiveUpdate {
     /// What runs the guest; `auto` is KVM if a trial shows that it works, else emulation
     #[arg(long, value_enum, default_value_t = AccelChoice::Auto)]
     accel: AccelChoice,
+    /// QEMU to run, such as one of your own [default: the newest of Debian's backports that runs here, which is unpacked
+    /// into the cache, else the system's]
+    #[arg(long, value_name = "FILE")]
+    qemu: Option<PathBuf>,
     /// Seconds without output after which the machine is taken to hang, five times as many with --deterministic. They
     /// are seconds of machine time: what the machine used of the processor, and what it was idle
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..))]
@@ -215,7 +219,7 @@ impl LiveUpdate {
     ) -> Result<Lab> {
         let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan };
         let workload = workload(cache, self, &incoming)?;
-        let emulator = Emulator::obtain(cache)?;
+        let emulator = Emulator::choose(cache, self.qemu.as_deref())?;
         let accel = match self.accel {
             _ if self.deterministic => Accel::Tcg,
             AccelChoice::Auto => accel::choose(cache, &emulator, &outgoing.image)?,

@@ -99,12 +99,13 @@ pub fn output(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::program;
 
     #[test]
     fn a_failure_quotes_both_streams() {
         let dir = tempfile::tempdir().unwrap();
         let log = dir.path().join("log");
-        let mut command = Command::new("sh");
+        let mut command = program::command("sh");
         command.args(["-c", "echo out; echo err >&2; exit 3"]);
         let error = logged(&mut command, &log, &mut Progress::start("test")).unwrap_err().to_string();
         assert!(error.contains("  out\n") && error.contains("  err"), "{error}");
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn output_is_that_of_the_command() {
-        assert_eq!(output(Command::new("echo").arg("x")).unwrap(), "x\n");
-        assert!(output(&mut Command::new("false")).is_err());
+        assert_eq!(output(program::command("echo").arg("x")).unwrap(), "x\n");
+        assert!(output(&mut program::command("false")).is_err());
     }
 }
