@@ -22,13 +22,18 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Version of the plugin interface. QEMU reads it before it calls a function (`plugin_load`, plugins/loader.c).
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name is QEMU's")]
-pub static qemu_plugin_version: c_int = qemu::VERSION;
+pub static qemu_plugin_version: AtomicI32 = AtomicI32::new(qemu::VERSION_OLDEST);
+
+/// Sets [`qemu_plugin_version`] while the dynamic loader loads this library.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = set_version;
 
 static COUNTING: Mutex<Option<Counting>> = Mutex::new(None);
 
@@ -45,6 +50,10 @@ struct BlockCount {
     counter: &'static AtomicU64,
     /// Instructions that have been written.
     written: u64,
+}
+
+extern "C" fn set_version() {
+    qemu_plugin_version.store(qemu::version(), Ordering::Relaxed);
 }
 
 /// Starts counting. QEMU calls it once the plugin is loaded. A return value other than 0 makes QEMU exit.
@@ -68,8 +77,16 @@ pub unsafe extern "C" fn qemu_plugin_install(
             return 1;
         }
     }
-    // SAFETY: `plugin` is this plugin's identifier.
-    unsafe { qemu::qemu_plugin_register_vcpu_tb_trans_cb(plugin, translated) };
+    // QEMU accepted this version, and calls the plugin accordingly.
+    let user_data = qemu_plugin_version.load(Ordering::Relaxed) >= qemu::VERSION_USER_DATA;
+    // SAFETY: `plugin` is this plugin's identifier, and the callback has the version's signature.
+    unsafe {
+        if user_data {
+            qemu::register_translation_user_data(plugin, translated_user_data, ptr::null_mut());
+        } else {
+            qemu::register_translation(plugin, translated);
+        }
+    }
     0
 }
 
@@ -83,6 +100,10 @@ extern "C" fn translated(_plugin: u64, block: *mut qemu::Block) {
         // SAFETY: QEMU passes a block that is valid during this call.
         unsafe { counting.instrument(block) };
     }
+}
+
+extern "C" fn translated_user_data(block: *mut qemu::Block, _userdata: *mut c_void) {
+    translated(0, block);
 }
 
 extern "C" fn executed(_cpu: c_uint, counter: *mut c_void) {
