@@ -1,12 +1,19 @@
-//! Counts the instructions that the lab's virtual machine executes, block by block: `cargo lab overhead --instructions`
-//! has QEMU load it. It knows addresses and nothing else; `lab::instructions` knows what they are.
+//! Counts the instructions that the lab's virtual machine executes, by block. `cargo lab overhead --instructions` makes
+//! QEMU load it. The plugin reports addresses; `lab::instructions` attributes them to functions.
 //!
-//! Arguments: `out=FILE`, and `border=ADDRESS` (hexadecimal) for each place where counts are written. Whenever the
-//! machine comes to a border, a line `ADDRESS COUNT` is written for each block that was executed since the last one, by
-//! the virtual address of its begin, and then `border ADDRESS TOTAL`: all instructions since the machine began.
+//! Arguments:
 //!
-//! Nothing is called while blocks are executed: QEMU translates the counting with them. That is right for one thread
-//! only, as it is in deterministic mode.
+//! - `out=FILE`: the file that gets the counts.
+//! - `border=ADDRESS` (hexadecimal), once for each place where the plugin writes the counts.
+//!
+//! Whenever a block begins at a border, the plugin writes:
+//!
+//! 1. a line `ADDRESS COUNT` for each block that ran since the previous border, by the virtual address of its begin;
+//! 2. a line `border ADDRESS TOTAL`, with all instructions since the machine started.
+//!
+//! Each instruction adds 1 to the counter of its block, not atomically. So the counts are exact only if QEMU runs all
+//! vCPUs in one thread, as in deterministic mode. An instruction that runs again counts again: after a page fault, or
+//! because it wrote into its own block.
 
 mod qemu;
 
@@ -14,33 +21,45 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Which version of the interface this is for: QEMU looks at it before it calls anything.
+/// Version of the plugin interface. QEMU reads it before it calls a function (`plugin_load`, plugins/loader.c).
 #[unsafe(no_mangle)]
 #[allow(non_upper_case_globals, reason = "the name is QEMU's")]
-pub static qemu_plugin_version: c_int = qemu::VERSION;
+pub static qemu_plugin_version: AtomicI32 = AtomicI32::new(qemu::VERSION_OLDEST);
+
+/// Sets [`qemu_plugin_version`] while the dynamic loader loads this library.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = set_version;
 
 static COUNTING: Mutex<Option<Counting>> = Mutex::new(None);
 
 struct Counting {
     out: BufWriter<File>,
     borders: BTreeSet<u64>,
-    blocks: BTreeMap<u64, Count>,
+    /// By the virtual address of the first instruction.
+    blocks: BTreeMap<u64, BlockCount>,
 }
 
-struct Count {
-    /// All instructions of the blocks that begin there. Translated code adds to it, so it never goes away.
-    now: &'static AtomicU64,
-    /// What of them has been written.
+/// Instructions of the blocks that begin at one address.
+struct BlockCount {
+    /// All instructions so far. Translated code refers to it, so it is never freed.
+    counter: &'static AtomicU64,
+    /// Instructions that have been written.
     written: u64,
 }
 
-/// Begins to count. QEMU calls it when it has loaded the plugin; what is not 0 makes it give up.
+extern "C" fn set_version() {
+    qemu_plugin_version.store(qemu::version(), Ordering::Relaxed);
+}
+
+/// Starts counting. QEMU calls it once the plugin is loaded. A return value other than 0 makes QEMU exit.
 ///
 /// # Safety
-/// `values` are `count` strings.
+/// `values` points to `count` C strings.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn qemu_plugin_install(
     plugin: u64,
@@ -49,7 +68,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
     values: *const *const c_char,
 ) -> c_int {
     let count = usize::try_from(count).unwrap_or_default();
-    // SAFETY: there are so many, says the caller.
+    // SAFETY: the caller passes `count` strings.
     let arguments = (0..count).map(|index| unsafe { CStr::from_ptr(*values.add(index)) }.to_string_lossy());
     match Counting::new(arguments) {
         Ok(counting) => *lock() = Some(counting),
@@ -58,49 +77,46 @@ pub unsafe extern "C" fn qemu_plugin_install(
             return 1;
         }
     }
-    // SAFETY: `plugin` is what QEMU calls this one.
-    unsafe { qemu::qemu_plugin_register_vcpu_tb_trans_cb(plugin, translated) };
+    // QEMU accepted this version, and calls the plugin accordingly.
+    let user_data = qemu_plugin_version.load(Ordering::Relaxed) >= qemu::VERSION_USER_DATA;
+    // SAFETY: `plugin` is this plugin's identifier, and the callback has the version's signature.
+    unsafe {
+        if user_data {
+            qemu::register_translation_user_data(plugin, translated_user_data, ptr::null_mut());
+        } else {
+            qemu::register_translation(plugin, translated);
+        }
+    }
     0
 }
 
-fn lock() -> std::sync::MutexGuard<'static, Option<Counting>> {
-    // Counts are sound after each step.
+fn lock() -> MutexGuard<'static, Option<Counting>> {
+    // The counts are valid after each step, so a panic elsewhere does not matter.
     COUNTING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 extern "C" fn translated(_plugin: u64, block: *mut qemu::Block) {
-    let mut counting = lock();
-    let Some(counting) = counting.as_mut() else { return };
-    // SAFETY: the block is valid for as long as this call takes.
-    let (address, length) =
-        unsafe { (qemu::qemu_plugin_tb_vaddr(block), qemu::qemu_plugin_tb_n_insns(block)) };
-    let count = counting
-        .blocks
-        .entry(address)
-        .or_insert_with(|| Count { now: Box::leak(Box::new(AtomicU64::new(0))), written: 0 });
-    // By instruction and not by block: one that faults does not come to its end, and begins anew in another.
-    for index in 0..length {
-        let number = count.now.as_ptr().cast();
-        // SAFETY: the block has that instruction, and the number is there for ever.
-        unsafe {
-            let instruction = qemu::qemu_plugin_tb_get_insn(block, index);
-            qemu::qemu_plugin_register_vcpu_insn_exec_inline(instruction, qemu::INLINE_ADD_U64, number, 1);
-        }
+    if let Some(counting) = lock().as_mut() {
+        // SAFETY: QEMU passes a block that is valid during this call.
+        unsafe { counting.instrument(block) };
     }
-    if counting.borders.contains(&address) {
-        // SAFETY: what is given with the callback is a number and no address of ours.
-        unsafe {
-            let address = std::ptr::without_provenance_mut(address as usize);
-            qemu::qemu_plugin_register_vcpu_tb_exec_cb(block, at_border, qemu::CB_NO_REGS, address);
-        }
-    }
+}
+
+extern "C" fn translated_user_data(block: *mut qemu::Block, _userdata: *mut c_void) {
+    translated(0, block);
+}
+
+extern "C" fn executed(_cpu: c_uint, counter: *mut c_void) {
+    // SAFETY: `instrument` passes a counter that is never freed.
+    let counter = unsafe { &*counter.cast::<AtomicU64>() };
+    counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 extern "C" fn at_border(_cpu: c_uint, address: *mut c_void) {
     let mut counting = lock();
     let written = counting.as_mut().map(|counting| counting.write(address.addr()));
     if let Some(Err(error)) = written {
-        // The lab finds the border missing, and shows this.
+        // The lab finds that the border is missing, and shows this message.
         eprintln!("lab-plugin: cannot write the counts: {error}");
         *counting = None;
     }
@@ -116,21 +132,56 @@ impl Counting {
                     out = Some(File::create(path).map_err(|error| format!("cannot write {path}: {error}"))?);
                 }
                 Some(("border", text)) => {
-                    let address =
-                        u64::from_str_radix(text, 16).map_err(|error| format!("{text}: {error}"))?;
+                    let address = u64::from_str_radix(text, 16)
+                        .map_err(|error| format!("invalid address border={text}: {error}"))?;
                     borders.insert(address);
                 }
-                _ => return Err(format!("{argument}: neither out=FILE nor border=ADDRESS")),
+                _ => {
+                    return Err(format!("unknown argument {argument}: out=FILE or border=ADDRESS expected"));
+                }
             }
         }
-        let out = BufWriter::new(out.ok_or("no out=FILE")?);
+        let out = BufWriter::new(out.ok_or("the argument out=FILE is missing")?);
         Ok(Self { out, borders, blocks: BTreeMap::new() })
+    }
+
+    /// Adds the counting to a block, and the callback if the block begins at a border.
+    ///
+    /// # Safety
+    /// `block` is being translated.
+    unsafe fn instrument(&mut self, block: *mut qemu::Block) {
+        // SAFETY: the block is valid during its translation.
+        let (address, length) =
+            unsafe { (qemu::qemu_plugin_tb_vaddr(block), qemu::qemu_plugin_tb_n_insns(block)) };
+        let new = || BlockCount { counter: Box::leak(Box::default()), written: 0 };
+        let counter = self.blocks.entry(address).or_insert_with(new).counter;
+        // An instruction that faults ends its run of the block early. So each instruction counts itself.
+        for index in 0..length {
+            let counter = ptr::from_ref(counter).cast_mut().cast();
+            // SAFETY: the block has this instruction, and `executed` takes a counter.
+            unsafe {
+                let instruction = qemu::qemu_plugin_tb_get_insn(block, index);
+                qemu::qemu_plugin_register_vcpu_insn_exec_cb(
+                    instruction,
+                    executed,
+                    qemu::CB_NO_REGS,
+                    counter,
+                );
+            }
+        }
+        if self.borders.contains(&address) {
+            // SAFETY: the user data is a number, and is not dereferenced.
+            unsafe {
+                let address = ptr::without_provenance_mut(address as usize);
+                qemu::qemu_plugin_register_vcpu_tb_exec_cb(block, at_border, qemu::CB_NO_REGS, address);
+            }
+        }
     }
 
     fn write(&mut self, border: usize) -> io::Result<()> {
         let mut total = 0;
         for (address, count) in &mut self.blocks {
-            let now = count.now.load(Ordering::Relaxed);
+            let now = count.counter.load(Ordering::Relaxed);
             if now != count.written {
                 writeln!(self.out, "{address:x} {}", now - count.written)?;
             }
@@ -138,7 +189,7 @@ impl Counting {
             total += now;
         }
         writeln!(self.out, "border {border:x} {total}")?;
-        // Nobody says when QEMU ends: it may be killed.
+        // The lab may kill QEMU at any time.
         self.out.flush()
     }
 }
