@@ -19,15 +19,36 @@ const PROGRAM: &str = "usr/bin/qemu-system-x86_64";
 const FIRMWARE: [&str; 2] = ["usr/share/qemu", "usr/share/seabios"];
 /// Where packages have the parts of QEMU that it loads when they are wanted.
 const MODULES: &str = "usr/lib/x86_64-linux-gnu/qemu";
-/// Suites with a QEMU, the newest first.
-const SUITES: [Suites; 2] = [
-    Suites { name: "trixie", all: &["trixie", "trixie-backports"], preferred: Some("trixie-backports") },
-    Suites {
-        name: "bookworm",
-        all: &["bookworm", "bookworm-backports"],
-        preferred: Some("bookworm-backports"),
-    },
-];
+/// Debian 13 and its backports: QEMU 10.0 and 11.1 at the time of writing.
+const TRIXIE: Suites = Suites { all: &["trixie"], preferred: None };
+const TRIXIE_BACKPORTS: Suites =
+    Suites { all: &["trixie", "trixie-backports"], preferred: Some("trixie-backports") };
+/// Debian 12 with its backports: QEMU 10.0.
+const BOOKWORM_BACKPORTS: Suites =
+    Suites { all: &["bookworm", "bookworm-backports"], preferred: Some("bookworm-backports") };
+
+/// What a machine must be able to do, which decides over its emulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Run a live update.
+    Any,
+    /// Run it so that every figure repeats.
+    ///
+    /// From QEMU 10.2 on, a processor is taken from a virtual CPU if it kept it for 50 ms of the host's time while RCU
+    /// waits (`wait_for_readers`, util/rcu.c; `rr_force_rcu`, accel/tcg/tcg-accel-ops-rr.c). With several virtual CPUs,
+    /// the order in which they run is then another each time.
+    Deterministic,
+}
+
+impl Purpose {
+    /// Suites with a QEMU for it, the best first.
+    fn suites(self) -> &'static [Suites] {
+        match self {
+            Self::Any => &[TRIXIE_BACKPORTS, TRIXIE, BOOKWORM_BACKPORTS],
+            Self::Deterministic => &[TRIXIE, BOOKWORM_BACKPORTS],
+        }
+    }
+}
 
 /// A QEMU that runs here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,17 +65,17 @@ enum Place {
 }
 
 impl Emulator {
-    /// Finds the emulator, and unpacks it at first use.
+    /// Finds the emulator for `purpose`, and unpacks it at first use.
     ///
     /// # Errors
     /// When no mirror has one and the system has none; the message says what was tried.
-    pub fn obtain(cache: &Cache) -> Result<Self> {
+    fn obtain(cache: &Cache, purpose: Purpose) -> Result<Self> {
         let mut tried = Vec::new();
-        for suites in SUITES {
-            let found = Unpacked::obtain(cache, PACKAGE, suites).map(Place::Unpacked).and_then(Self::at);
+        for suites in purpose.suites() {
+            let found = Unpacked::obtain(cache, PACKAGE, *suites).map(Place::Unpacked).and_then(Self::at);
             match found {
                 Ok(emulator) => return Ok(emulator),
-                Err(error) => tried.push(format!("{} of {}: {error:#}", PACKAGE, suites.name)),
+                Err(error) => tried.push(format!("{} of {}: {error:#}", PACKAGE, suites.name())),
             }
         }
         let Some(system) = program::QEMU.find() else {
@@ -79,12 +100,12 @@ impl Emulator {
         Self { place: Place::System(PathBuf::new()), version: String::new() }
     }
 
-    /// The emulator that the user `given`, else the one that [`Emulator::obtain`] finds.
+    /// The emulator at `given`, else the best one for `purpose`, which is unpacked at first use.
     ///
     /// # Errors
-    /// When it does not start.
-    pub fn choose(cache: &Cache, given: Option<&Path>) -> Result<Self> {
-        given.map_or_else(|| Self::obtain(cache), |path| Self::at(Place::System(path.into())))
+    /// When the one at `given` does not start; when no mirror has one and the system has none.
+    pub fn choose(cache: &Cache, given: Option<&Path>, purpose: Purpose) -> Result<Self> {
+        given.map_or_else(|| Self::obtain(cache, purpose), |path| Self::at(Place::System(path.into())))
     }
 
     /// The emulator at `place`, if it starts here.

@@ -1,6 +1,6 @@
 //! What a live update is like, as options that several commands have.
 
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, Purpose};
 use crate::kernel::{self, Kernel, Request};
 use crate::kernel_config::KernelConfig;
 use crate::plan::{Fault, Guest, Luo, Observer, Plan, Workload};
@@ -219,7 +219,8 @@ impl LiveUpdate {
     ) -> Result<Lab> {
         let plan = Plan { lab_driver: kernel::share_driver(&outgoing, &incoming), ..plan };
         let workload = workload(cache, self, &incoming)?;
-        let emulator = Emulator::choose(cache, self.qemu.as_deref())?;
+        let purpose = if self.deterministic { Purpose::Deterministic } else { Purpose::Any };
+        let emulator = Emulator::choose(cache, self.qemu.as_deref(), purpose)?;
         let accel = match self.accel {
             _ if self.deterministic => Accel::Tcg,
             AccelChoice::Auto => accel::choose(cache, &emulator, &outgoing.image)?,

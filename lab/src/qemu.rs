@@ -24,7 +24,7 @@ pub enum Accel {
 pub enum Iommu {
     /// Intel VT-d.
     Intel,
-    /// AMD-Vi; behind QEMU 7.2's, a passed-through device answers only until the kexec.
+    /// AMD-Vi.
     Amd,
     /// There is none.
     None,
@@ -101,9 +101,7 @@ impl Machine {
     /// QEMU's arguments.
     pub fn arguments(&self) -> Vec<OsString> {
         let accel = match self.accel {
-            // Threads may keep a translation of bytes that another is just writing (QEMU 7.2): once in some
-            // hundred boots a CPU meets an int3 that a text poke has long taken away, or waits for ever.
-            Accel::Tcg if self.deterministic || !self.disks.is_empty() => "tcg,thread=single",
+            Accel::Tcg if self.deterministic => "tcg,thread=single",
             Accel::Tcg => "tcg,thread=multi",
             Accel::Kvm => "kvm",
         };
@@ -122,7 +120,7 @@ impl Machine {
         let (chipset, iommu) = match self.iommu {
             Iommu::None => ("q35", None),
             Iommu::Intel => ("q35,kernel-irqchip=split", Some("intel-iommu,caching-mode=on,intremap=on")),
-            Iommu::Amd => ("q35,kernel-irqchip=split", Some("amd-iommu,intremap=on")),
+            Iommu::Amd => ("q35,kernel-irqchip=split", Some("amd-iommu,intremap=on,xtsup=on,dma-remap=on")),
         };
         option("-M", chipset.as_ref());
         // Before every other device, which then stands behind it.

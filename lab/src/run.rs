@@ -226,11 +226,6 @@ fn cmdline(plan: &Plan, accel: Accel, iommu: Iommu, append: &str) -> String {
         // In both kernels: the incoming one's command line is made from this one.
         words.push("clearcpuid=svm,vmx");
     }
-    if iommu == Iommu::Amd {
-        // Of QEMU 7.2 Linux 7.3 takes no interrupt remapping ("No southbridge IOAPIC found"), and then hands no
-        // device to user space: this guest is no stranger.
-        words.push("iommufd.allow_unsafe_interrupts=1");
-    }
     if accel == Accel::Kvm {
         // The scheduler clock is then the TSC, as on a host.
         words.push("no-kvmclock");

@@ -14,16 +14,21 @@ use std::process::Command;
 /// Suites of the mirror that are read together, in a state of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Suites {
-    /// Name of the state's folder.
-    pub name: &'static str,
     /// The suites.
     pub all: &'static [&'static str],
     /// The suite whose packages are preferred, if the newest version is not what is wanted.
     pub preferred: Option<&'static str>,
 }
 
+impl Suites {
+    /// Names the state's folder.
+    pub fn name(&self) -> String {
+        self.all.join("+")
+    }
+}
+
 /// Suites that carry kernels new enough for live update.
-pub const NEWEST: Suites = Suites { name: "newest", all: &["trixie-backports", "sid"], preferred: None };
+pub const NEWEST: Suites = Suites { all: &["trixie-backports", "sid"], preferred: None };
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -77,7 +82,7 @@ impl Apt {
         let Some(mirror) = sources::system_mirror(Path::new("/etc/apt")) else {
             return Err(NoMirror::NoSource.into());
         };
-        let name = format!("apt-{}", suites.name);
+        let name = format!("apt-{}", suites.name());
         let _lock = cache.lock(&name)?;
         let dir = cache.dir(name)?;
         for sub in ["lists/partial", "cache/archives/partial"] {

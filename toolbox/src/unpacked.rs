@@ -36,7 +36,7 @@ impl Unpacked {
         let place = |package: &Package| cache.path(format!("unpacked/{}", package.file_name()));
         let _lock = cache.lock("unpacked")?;
         let mut apt = None;
-        let request = format!("{name} of {}", suites.name);
+        let request = format!("{name} of {}", suites.name());
         let package = resolved::resolve(
             cache,
             &request,

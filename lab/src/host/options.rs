@@ -2,7 +2,7 @@
 
 use super::flow;
 use crate::accel;
-use crate::emulator::Emulator;
+use crate::emulator::{Emulator, Purpose};
 use crate::kernel::{self, Request};
 use crate::kernel_config::KernelConfig;
 use anyhow::{Context, Result};
@@ -56,7 +56,7 @@ pub fn main(options: &Options) -> Result<ExitCode> {
     let kernel_needs = kernel::needs(&cache, &request, &config);
     needs::declare("cargo lab host", &[needs::STATIC, needs::PACKAGE, needs::DEBIAN_ROOT, &kernel_needs])?;
     let kernel = kernel::resolve(&cache, &request, &config)?;
-    let emulator = Emulator::obtain(&cache)?;
+    let emulator = Emulator::choose(&cache, None, Purpose::Any)?;
     let binaries = binaries::build()?;
     let deb = match &options.deb {
         Some(deb) => deb.clone(),
