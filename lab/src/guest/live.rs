@@ -26,7 +26,7 @@ const SOCKET: &str = "/run/blackout.sock";
 const PORTS: &str = "/sys/class/virtio-ports";
 /// Pause between two looks at what is to happen.
 const LOOK: Duration = Duration::from_millis(2);
-/// Looks for what a working machine always has in the end: five minutes and more. They are counted, and not time: the
+/// Looks before the agent, its socket or the port is given up: five minutes and more. They are counted, and not time: the
 /// clock runs on while the emulator waits for a processor or is stopped.
 const LOOKS: u32 = 150_000;
 /// Looks at a full port once no more lines follow, each of 200 ms, or of 50 ms while no reader is connected.
@@ -95,7 +95,7 @@ impl Agent {
         agent.args(["serve", "--state", state]).stdin(Stdio::null()).stdout(Stdio::null());
         let agent = agent.spawn().context("cannot start `blackout serve`")?;
         let pid = Pid::from_child(&agent);
-        // It tells the agent's end even after init has reaped the agent.
+        // Unlike the child itself, this descriptor shows the agent's end even after init has reaped it.
         Ok(Self(pidfd_open(pid, PidfdFlags::empty()).context("cannot watch `blackout serve`")?))
     }
 
@@ -107,7 +107,7 @@ impl Agent {
     /// Tries until it works; the last error if it never does, or if the agent has ended.
     fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         for _ in 1..LOOKS {
-            // Looked at first: what an agent does before it ends is not missed.
+            // Read before the attempt: the attempt then sees everything that the agent did before its end.
             let ended = self.has_ended();
             match attempt() {
                 Err(_) if !ended => thread::sleep(LOOK),
@@ -228,8 +228,8 @@ fn connect() -> Result<UnixStream> {
     UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}"))
 }
 
-/// Makes a connection that of a client that never reads; one with an odd number also sends what is no message, as much
-/// as is taken.
+/// Turns a connection into a client that never reads. A client with an odd number also sends garbage, as much as the
+/// agent takes.
 fn stranger(mut stream: UnixStream, number: u32) -> Result<UnixStream> {
     if number % 2 == 1 {
         stream.set_nonblocking(true).context("cannot send garbage")?;
