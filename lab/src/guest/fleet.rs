@@ -25,8 +25,9 @@ use toolbox::program;
 const GUESTS_FILE: &str = "/run/lab-guests.json";
 /// Whether memfds are made of huge pages (Documentation/admin-guide/mm/transhuge.rst); `never` by default.
 const SHMEM_HUGE: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-/// How long a VMM may take for an order; far more than any needs.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Steps of one second in which a VMM must carry out an order. A VMM that dies is noticed at once; this limit ends the
+/// run of one that hangs.
+const ORDER_STEPS: u32 = 600;
 /// Fault: how long before the live update a guest is paused.
 const PAUSED_EARLY: Duration = Duration::from_secs(1);
 
@@ -232,8 +233,8 @@ impl Vmm {
             .spawn()
             .context("cannot start a VMM")?;
         drop(session);
-        let control = Control::new(ours);
-        control.set_patience(PATIENCE)?;
+        let mut control = Control::new(ours);
+        control.limit_waits(ORDER_STEPS)?;
         Ok(Self { process, control })
     }
 }

@@ -146,6 +146,7 @@ fn outgoing(run: &mut Run, plan: &Plan) -> Result<()> {
     run.result.message = "the incoming kernel left no result".into();
     run.result.guests = fleet.results();
     results::store(&run.result, run.exchange)?;
+    live.iter().for_each(Live::settle);
     say(Stage::Kexec);
     tell_clock();
     // The blackout begins: nothing stands between the pause and the jump.

@@ -2,15 +2,22 @@
 //! to a socket outside.
 
 use super::console::say;
+use super::observer::ticks;
 use anyhow::{Context, Result, anyhow, bail};
+use profiler::live::decode::parse;
+use profiler::live::message::Message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use toolbox::program;
 
 /// Name of the port, which the host gives it.
@@ -18,13 +25,21 @@ pub const PORT: &str = "blackout";
 
 const SOCKET: &str = "/run/blackout.sock";
 const PORTS: &str = "/sys/class/virtio-ports";
-/// How long the agent may take until it listens, and the port until it is there.
-const START: Duration = Duration::from_secs(20);
-/// How long a reader outside may let its end be full once there is no more to come.
-const LAST_LINES: Duration = Duration::from_secs(5);
+/// Pause between two looks at what is to happen.
+const LOOK: Duration = Duration::from_millis(2);
+/// Looks before the agent, its socket or the port is given up: five minutes and more. They are counted, and not time: the
+/// clock runs on while the emulator waits for a processor or is stopped.
+const LOOKS: u32 = 150_000;
+/// Looks at a full port once no more lines follow, each of 200 ms, or of 50 ms while no reader is connected.
+const LAST_LOOKS: u32 = 3000;
 
 /// An agent and the bridge that carries its stream out.
-pub struct Live(JoinHandle<Result<()>>);
+pub struct Live {
+    agent: Arc<Agent>,
+    bridge: JoinHandle<Result<()>>,
+    /// TSC of the last counters that the reader outside has.
+    counted: Arc<AtomicU64>,
+}
 
 impl Live {
     /// Starts both; they run beside whatever comes next. Init reaps the agent as it does all others. `crowd` is
@@ -33,82 +48,168 @@ impl Live {
     /// # Errors
     /// When either cannot be started.
     pub fn start(blackout: &str, state: &str, crowd: u32) -> Result<Self> {
-        let mut agent = program::command(blackout);
-        agent.args(["serve", "--state", state]).stdin(Stdio::null()).stdout(Stdio::null());
-        agent.spawn().context("cannot start `blackout serve`")?;
-        let bridge = thread::Builder::new().name("bridge".into()).spawn(move || bridge(crowd))?;
-        Ok(Self(bridge))
+        let agent = Arc::new(Agent::start(blackout, state)?);
+        let counted = Arc::new(AtomicU64::new(0));
+        let shared = (Arc::clone(&agent), Arc::clone(&counted));
+        let bridge = thread::Builder::new()
+            .name("bridge".into())
+            .spawn(move || bridge(&shared.0, &shared.1, crowd))?;
+        Ok(Self { agent, bridge, counted })
     }
 
-    /// Waits until the agent sees what happens, or until it cannot be hoped for any more.
+    /// Waits until the agent sees what happens, or has ended.
     pub fn ready(&self) {
-        let _ = patiently(|| fs::metadata(SOCKET).context("no socket"));
+        let _ = self.agent.patiently(|| fs::metadata(SOCKET).context("no socket"));
+    }
+
+    /// Waits until the reader outside has everything that the agent could see so far. The port ends with the kernel:
+    /// what is under way then is lost, and on a busy machine that may be much.
+    pub fn settle(&self) {
+        // Counters are sent after the records of one reading. The first that come may be those of a reading before now.
+        for _ in 0..2 {
+            let since = ticks();
+            let settled = || match self.counted.load(Ordering::Acquire) > since || self.bridge.is_finished() {
+                true => Ok(()),
+                false => Err(anyhow!("no counters came out")),
+            };
+            if let Err(error) = self.agent.patiently(settled) {
+                say(format_args!("warning the stream: {error:#}"));
+            }
+        }
     }
 
     /// Waits until the agent has ended and its last line is out.
     pub fn finish(self) {
-        match self.0.join().unwrap_or_else(|_| Err(anyhow!("it panicked"))) {
+        match self.bridge.join().unwrap_or_else(|_| Err(anyhow!("it panicked"))) {
             Ok(()) => {}
             Err(error) => say(format_args!("warning the stream's bridge: {error:#}")),
         }
     }
 }
 
+/// `blackout serve`.
+struct Agent(OwnedFd);
+
+impl Agent {
+    fn start(blackout: &str, state: &str) -> Result<Self> {
+        let mut agent = program::command(blackout);
+        agent.args(["serve", "--state", state]).stdin(Stdio::null()).stdout(Stdio::null());
+        let agent = agent.spawn().context("cannot start `blackout serve`")?;
+        let pid = Pid::from_child(&agent);
+        // Unlike the child itself, this descriptor shows the agent's end even after init has reaped it.
+        Ok(Self(pidfd_open(pid, PidfdFlags::empty()).context("cannot watch `blackout serve`")?))
+    }
+
+    fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Tries until it works; the last error if it never does, or if the agent has ended.
+    fn patiently<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        for _ in 1..LOOKS {
+            // Read before the attempt: the attempt then sees everything that the agent did before its end.
+            let ended = self.has_ended();
+            match attempt() {
+                Err(_) if !ended => thread::sleep(LOOK),
+                result => return result,
+            }
+        }
+        attempt()
+    }
+}
+
 /// Copies from the agent to the port until the agent closes. A reader that is slow outside makes this a
 /// slow client of the agent, which knows what to do with those.
-fn bridge(crowd: u32) -> Result<()> {
-    let mut port = port()?;
-    let mut agent = connect()?;
+fn bridge(agent: &Agent, counted: &AtomicU64, crowd: u32) -> Result<()> {
+    // The device announces its ports after its driver has begun.
+    let mut port = agent.patiently(find_port)?;
+    let mut stream = agent.patiently(connect)?;
+    let stranger = |number| agent.patiently(connect).and_then(|stream| stranger(stream, number));
     let _crowd = (0..crowd).map(stranger).collect::<Result<Vec<_>>>()?;
+    let mut lines = Lines::default();
     let mut buffer = vec![0; 16 * 1024];
-    let mut ended = None;
+    let mut looks = 0;
     loop {
-        let length = match agent.read(&mut buffer) {
+        let length = match stream.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => return Err(error).context("cannot read from the agent"),
         };
-        let mut rest = buffer.get(..length).unwrap_or_default();
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let mut rest = bytes;
         while !rest.is_empty() {
             match port.write(rest) {
                 Ok(written) => {
                     rest = rest.get(written..).unwrap_or_default();
-                    ended = None;
+                    looks = 0;
                 }
                 // Full, or nobody outside.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     wait(&port)?;
-                    let since = ended.get_or_insert_with(Instant::now);
-                    if !fs::exists(SOCKET).unwrap_or(false) && since.elapsed() > LAST_LINES {
-                        bail!("nobody outside takes the last lines");
+                    looks += 1;
+                    if looks > LAST_LOOKS && !fs::exists(SOCKET).unwrap_or(false) {
+                        bail!("no reader outside takes the last lines");
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).context("cannot write to the port"),
             }
         }
+        if let Some(tsc) = lines.last_counters(bytes) {
+            // The port can be written again once the host has taken what was written (`will_write_block`,
+            // drivers/char/virtio_console.c, 7.3).
+            while !wait(&port)? && !agent.has_ended() {}
+            counted.store(tsc, Ordering::Release);
+        }
     }
 }
 
-fn wait(port: &File) -> Result<()> {
+/// Waits a moment until the port can be written; whether it can.
+fn wait(port: &File) -> Result<bool> {
     let mut fds = [PollFd::new(port, PollFlags::OUT)];
     let timeout = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-    match poll(&mut fds, Some(&timeout)) {
+    let polled = poll(&mut fds, Some(&timeout));
+    let found = |flag| fds.iter().any(|fd| fd.revents().contains(flag));
+    match polled {
         // A port whose other end is closed says so at once.
-        Ok(_) if fds.iter().any(|fd| fd.revents().contains(PollFlags::HUP)) => {
+        Ok(_) if found(PollFlags::HUP) => {
             thread::sleep(Duration::from_millis(50));
-            Ok(())
+            Ok(false)
         }
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+        Ok(_) => Ok(found(PollFlags::OUT)),
+        Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error).context("cannot wait for the port"),
     }
 }
 
-/// Opens the port of our name, once the kernel has heard of it: the device tells its ports after its driver
-/// has begun.
-fn port() -> Result<File> {
-    patiently(find_port)
+/// The stream's lines, as far as they have come.
+#[derive(Default)]
+struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    /// Takes more of the stream; TSC of the last counters in it. No other line is parsed: a report is long, and the
+    /// window is running.
+    fn last_counters(&mut self, bytes: &[u8]) -> Option<u64> {
+        const COUNTERS: &[u8] = br#"{"type":"counters""#;
+        let mut last = None;
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            self.partial.extend_from_slice(piece);
+            if !piece.ends_with(b"\n") {
+                break;
+            }
+            let line = std::mem::take(&mut self.partial);
+            if line.starts_with(COUNTERS)
+                && let Some(Message::Counters(counters)) = parse(line.trim_ascii_end())
+            {
+                last = Some(counters.tsc);
+            }
+        }
+        last
+    }
 }
 
 /// The numbers in ports' other names depend on the machine.
@@ -125,26 +226,45 @@ fn find_port() -> Result<File> {
 }
 
 fn connect() -> Result<UnixStream> {
-    patiently(|| UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}")))
+    UnixStream::connect(SOCKET).with_context(|| format!("cannot connect to {SOCKET}"))
 }
 
-/// A client that never reads; one with an odd number also sends what is no message, as much as is taken.
-fn stranger(number: u32) -> Result<UnixStream> {
-    let mut stranger = connect()?;
+/// Turns a connection into a client that never reads. A client with an odd number also sends garbage, as much as the
+/// agent takes.
+fn stranger(mut stream: UnixStream, number: u32) -> Result<UnixStream> {
     if number % 2 == 1 {
-        stranger.set_nonblocking(true).context("cannot send garbage")?;
-        while stranger.write(&[0x1b; 4096]).is_ok() {}
+        stream.set_nonblocking(true).context("cannot send garbage")?;
+        while stream.write(&[0x1b; 4096]).is_ok() {}
     }
-    Ok(stranger)
+    Ok(stream)
 }
 
-/// Tries until it works; the last error if it never does.
-fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-    let started = Instant::now();
-    loop {
-        match attempt() {
-            Err(_) if started.elapsed() < START => thread::sleep(Duration::from_millis(2)),
-            result => return result,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use profiler::live::message::Counters;
+
+    #[test]
+    fn counters_are_found_in_pieces_of_a_stream() {
+        let line = |tsc| Message::Counters(Counters { tsc, ..Counters::default() }).line().unwrap();
+        let stream = format!("\n{}{{\"type\":\"bye\",\"reason\":\"x\"}}\n{}{}", line(7), line(8), line(9));
+        let mut lines = Lines::default();
+        assert_eq!(lines.last_counters(stream.as_bytes()), Some(9));
+        let found: Vec<u64> =
+            stream.as_bytes().chunks(5).filter_map(|piece| lines.last_counters(piece)).collect();
+        assert_eq!(found, [7, 8, 9]);
+    }
+
+    #[test]
+    fn an_attempt_is_given_up_once_the_agent_has_ended() {
+        let agent = Agent::start("/bin/true", "/nowhere").unwrap();
+        let mut attempts = 0;
+        let error = agent.patiently(|| -> Result<()> {
+            attempts += 1;
+            bail!("attempt {attempts}")
+        });
+        assert_eq!(error.unwrap_err().to_string(), format!("attempt {attempts}"));
+        let agent = Agent::start("/bin/true", "/nowhere").unwrap();
+        assert_eq!(agent.patiently(|| Ok(5)).unwrap(), 5);
     }
 }

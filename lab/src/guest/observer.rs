@@ -21,8 +21,9 @@ use toolbox::program::BPFTRACE;
 const TRACING: &str = "/sys/kernel/tracing";
 /// Where bpftrace prints.
 const OUTPUT: &str = "/run/bpftrace-output";
-/// Tenths of a second in which it must have printed.
-const PATIENCE: u32 = 50;
+/// Looks, a tenth of a second apart, until it must have printed: ten minutes. Of a machine that is stopped meanwhile one
+/// look is counted.
+const LOOKS: u32 = 6000;
 /// What bpftrace says once everything is attached, if it is asked to (src/bpftrace.cpp, 0.17).
 const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 
@@ -108,7 +109,7 @@ impl Looking {
         // SAFETY: plain numbers; the child has not been waited for. It prints its maps on this signal.
         unsafe { libc::kill(child.id().cast_signed(), libc::SIGUSR1) };
         let mut output = String::new();
-        for _ in 0..PATIENCE {
+        for _ in 0..LOOKS {
             std::thread::sleep(Duration::from_millis(100));
             let now = fs::read_to_string(OUTPUT)?;
             // Behind its head, its maps; and all of them.

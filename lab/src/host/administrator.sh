@@ -29,10 +29,19 @@ as_nobody() {
     nobody 'blackout report given.blackout' >$out/nobody-report.txt 2>&1
     nobody 'blackout compare given.blackout -- given.blackout' >$out/nobody-compare.txt 2>&1
     nobody 'blackout export --openmetrics given.prom given.blackout && cat given.prom' >$out/nobody-export.txt 2>&1
-    # Looks at it in a terminal, which has no size until it is told one, and leaves.
-    { sleep 5; printf q; } | script --quiet --return --command \
-        "stty rows 24 cols 80; su -s /bin/sh nobody -c 'TERM=xterm blackout tui /tmp/given.blackout'" $out/nobody-tui.txt >/dev/null
+    # Looks at it in a terminal, which has no size until it is told one, and leaves once it shows its views.
+    mkfifo /tmp/keys
+    script --quiet --flush --return --command \
+        "stty rows 24 cols 80; su -s /bin/sh nobody -c 'TERM=xterm blackout tui /tmp/given.blackout'" \
+        $out/nobody-tui.txt </tmp/keys >/dev/null &
+    terminal=$!
+    exec 3>/tmp/keys
+    until grep -q overview $out/nobody-tui.txt 2>/dev/null || ! kill -0 $terminal 2>/dev/null; do sleep 0.2; done
+    # In a shell of its own: the terminal may have ended, and then the signal ends that shell only.
+    (printf q >&3)
+    wait $terminal
     echo "tui $?" >>$out/nobody-tui.txt
+    exec 3>&-
     su -s /bin/sh nobody -c 'blackout arm' >$out/nobody-arm.txt 2>&1
     su -s /bin/sh nobody -c 'blackout last' >$out/nobody-last.txt 2>&1
 }

@@ -17,12 +17,23 @@ use toolbox::program::CP;
 use toolbox::progress::Progress;
 
 /// Units and scripts that make the host one of the lab's: what is in it, and where it goes.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 9] = [
     (include_str!("guests.service"), "/etc/systemd/system/lab-guests.service"),
     (include_str!("restore.service"), "/etc/systemd/system/lab-restore.service"),
     (include_str!("administrator.service"), "/etc/systemd/system/lab-administrator.service"),
     (include_str!("administrator.sh"), "/usr/local/sbin/administrator"),
     (PAUSE_HOOK, "/usr/lib/systemd/system-shutdown/lab"),
+    (include_str!("manager.conf"), "/etc/systemd/system.conf.d/lab.conf"),
+    (include_str!("patient.conf"), "/etc/systemd/system/blackout-arm.service.d/lab.conf"),
+    (include_str!("patient.conf"), "/etc/systemd/system/blackout-collect.service.d/lab.conf"),
+    (include_str!("grub.cfg"), "/etc/default/grub.d/lab.cfg"),
+];
+/// Folders of these files that a new host lacks.
+const FOLDERS: [&str; 4] = [
+    "/etc/systemd/system.conf.d",
+    "/etc/systemd/system/blackout-arm.service.d",
+    "/etc/systemd/system/blackout-collect.service.d",
+    "/etc/default/grub.d",
 ];
 /// What a VMM's own hook does.
 const PAUSE_HOOK: &str =
@@ -166,11 +177,13 @@ impl Host {
             .enumerate()
             .map(|(number, (content, path))| {
                 let made = file(&format!("own-{number}"), content.as_bytes())?;
-                let mode = if path.ends_with(".service") { 0o644 } else { 0o755 };
+                let is_program = content.starts_with("#!");
+                let mode = if is_program { 0o755 } else { 0o644 };
                 fs::set_permissions(&made, std::os::unix::fs::PermissionsExt::from_mode(mode))?;
                 Ok((made, *path))
             })
             .collect::<Result<_>>()?;
+        things.extend(FOLDERS.map(Put::Folder));
         things.extend(own.iter().map(|(made, path)| Put::File(made, path)));
         let links = ENABLED.map(|(target, unit)| {
             let folder = format!("/etc/systemd/system/{target}.wants");

@@ -4,7 +4,7 @@ use crate::result::GuestResult;
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -38,23 +38,30 @@ pub enum Answer {
     Failed(String),
 }
 
+/// One step of a limited wait.
+pub const STEP: Duration = Duration::from_secs(1);
+
 /// One end.
 pub struct Control {
     reader: BufReader<UnixStream>,
+    /// Steps that a wait may take; `None` for no limit.
+    steps: Option<u32>,
 }
 
 impl Control {
     /// Takes one end of a pair.
     pub fn new(stream: UnixStream) -> Self {
-        Self { reader: BufReader::new(stream) }
+        Self { reader: BufReader::new(stream), steps: None }
     }
 
-    /// From now on, waiting longer than this for the other side is an error.
+    /// Limits every wait for the other side to `steps`, each of [`STEP`]. Steps are counted and not time: the clock
+    /// runs on while the machine is stopped, and of such a stop only one step is seen.
     ///
     /// # Errors
     /// Those of setsockopt(2).
-    pub fn set_patience(&self, patience: Duration) -> Result<()> {
-        Ok(self.reader.get_ref().set_read_timeout(Some(patience))?)
+    pub fn limit_waits(&mut self, steps: u32) -> Result<()> {
+        self.steps = Some(steps);
+        Ok(self.reader.get_ref().set_read_timeout(Some(STEP))?)
     }
 
     /// Says something.
@@ -73,10 +80,21 @@ impl Control {
     /// # Errors
     /// When it says nothing in time, or nothing that can be understood.
     pub fn receive<T: DeserializeOwned>(&mut self) -> Result<Option<T>> {
-        let mut line = String::new();
-        match self.reader.read_line(&mut line).context("nothing was said in time")? {
-            0 => Ok(None),
-            _ => serde_json::from_str(&line).map(Some).with_context(|| format!("`{}`", line.trim_end())),
+        let mut line = Vec::new();
+        let mut steps = 0;
+        // A step that ends leaves in `line` the bytes that have come so far.
+        while let Err(error) = self.reader.read_until(b'\n', &mut line) {
+            let over = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+            steps += 1;
+            if !over || self.steps.is_none_or(|limit| steps >= limit) {
+                return Err(error).context("nothing was said in time");
+            }
+        }
+        match line.as_slice() {
+            [] => Ok(None),
+            line => serde_json::from_slice(line)
+                .map(Some)
+                .with_context(|| format!("`{}`", String::from_utf8_lossy(line).trim_end())),
         }
     }
 }
@@ -95,5 +113,30 @@ mod tests {
         assert_eq!(there.receive::<Answer>().unwrap(), Some(Answer::Failed("a\nb".into())));
         drop(here);
         assert_eq!(there.receive::<Order>().unwrap(), None);
+    }
+    #[test]
+    fn a_limited_wait_counts_its_steps() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let (here, mut there) = (Control::new(here), Control::new(there));
+        there.limit_waits(2).unwrap();
+        let error = there.receive::<Order>().unwrap_err();
+        assert_eq!(error.to_string(), "nothing was said in time");
+        here.send(&Order::Judge).unwrap();
+        assert_eq!(there.receive::<Order>().unwrap(), Some(Order::Judge));
+    }
+
+    #[test]
+    fn a_line_may_come_in_several_steps() {
+        let (here, there) = UnixStream::pair().unwrap();
+        let mut there = Control::new(there);
+        there.limit_waits(60).unwrap();
+        // The second part comes when the first step is over, or later.
+        let writer = std::thread::spawn(move || {
+            (&here).write_all(b"\"pre").unwrap();
+            std::thread::sleep(STEP * 3 / 2);
+            (&here).write_all(b"serve\"\n").unwrap();
+        });
+        assert_eq!(there.receive::<Order>().unwrap(), Some(Order::Preserve));
+        writer.join().unwrap();
     }
 }

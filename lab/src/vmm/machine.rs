@@ -173,6 +173,11 @@ impl Machine {
         if self.running.iter().any(Running::is_over) { self.pause() } else { Ok(()) }
     }
 
+    /// Whether a running vCPU is halted, or waits for anything else but a processor.
+    pub fn is_asleep(&self, vcpu: usize) -> bool {
+        self.running.get(vcpu).is_some_and(Running::is_asleep)
+    }
+
     /// The state of the guest, which must be at rest.
     ///
     /// # Errors

@@ -30,9 +30,16 @@ const WRONG_TOKEN: u64 = 0xbad;
 const STATE_BYTES: u64 = 64 << 10;
 /// Rounds a vCPU makes before it counts as running.
 const LOOPS: u64 = 1000;
-/// How often vCPUs are looked at, and how many times before one is given up. Sleeping leaves them the processor.
+/// Pause between two looks at what is to happen. Sleeping leaves the vCPUs the processor.
 const LOOK: Duration = Duration::from_millis(2);
-const LOOKS: u32 = 1000;
+/// Looks before anything is given up: ten minutes and more. They are counted, and not time: the clock runs on while the
+/// emulator waits for a processor or is stopped.
+const LOOKS: u32 = 300_000;
+/// Looks in a row that find a vCPU asleep before it counts as halted. One that waits for a processor is not asleep, on a
+/// machine however busy.
+const ASLEEP_LOOKS: u32 = 1000;
+/// Looks before the state of threads is read as well. A vCPU that runs needs fewer: reading costs time in the window.
+const FIRST_LOOKS: u32 = 50;
 
 /// What a VMM was started for.
 pub struct Task<'a> {
@@ -313,11 +320,17 @@ fn wait_for_loops(machine: &mut Machine, before: &[u64]) -> Result<()> {
         };
         Ok(journals.iter().zip(before).position(slow))
     };
-    for _ in 0..LOOKS {
+    let (mut last, mut asleep) = (None, 0);
+    for look in 0..LOOKS {
         machine.check_alive()?;
-        if behind(machine)?.is_none() {
-            return Ok(());
+        let slow = behind(machine)?;
+        let Some(id) = slow else { return Ok(()) };
+        let halted = look >= FIRST_LOOKS && machine.is_asleep(id);
+        asleep = if halted && slow == last { asleep + 1 } else { 0 };
+        if asleep == ASLEEP_LOOKS {
+            break;
         }
+        last = slow;
         sleep(LOOK);
     }
     match behind(machine)? {

@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use kvm_ioctls::VcpuFd;
+use rustix::thread::gettid;
 use std::os::unix::thread::JoinHandleExt;
 use std::ptr::NonNull;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+use std::sync::{Arc, Once};
 use std::thread::JoinHandle;
 
 /// A vCPU at rest.
@@ -21,6 +22,8 @@ pub struct Running {
     id: u32,
     /// `kvm_run.immediate_exit`, in the page that KVM shares with us; mapped as long as the thread has the vCPU.
     immediate_exit: NonNull<u8>,
+    /// Kernel's number of the thread; 0 until it has started.
+    task: Arc<AtomicI32>,
     thread: JoinHandle<(Vcpu, Result<()>)>,
 }
 
@@ -35,14 +38,17 @@ impl Vcpu {
         run.immediate_exit = 0;
         let immediate_exit = NonNull::from(&mut run.immediate_exit);
         let id = self.id;
+        let task = Arc::new(AtomicI32::new(0));
+        let own_task = Arc::clone(&task);
         let thread = std::thread::Builder::new()
             .name(format!("{guest}/vcpu{id}"))
             .spawn(move || {
+                own_task.store(gettid().as_raw_pid(), Ordering::Relaxed);
                 let ended = run_until_kicked(&mut self.fd);
                 (self, ended)
             })
             .with_context(|| format!("cannot start the thread of vCPU {id}"))?;
-        Ok(Running { id, immediate_exit, thread })
+        Ok(Running { id, immediate_exit, task, thread })
     }
 }
 
@@ -60,6 +66,15 @@ impl Running {
     /// Whether it has ended by itself: the guest crashed.
     pub fn is_over(&self) -> bool {
         self.thread.is_finished()
+    }
+
+    /// Whether its thread sleeps. The thread of a vCPU that executes instructions never does: it runs, or waits for a
+    /// processor. That of a halted vCPU sleeps in KVM.
+    pub fn is_asleep(&self) -> bool {
+        let task = self.task.load(Ordering::Relaxed);
+        // There is no such file before the thread has started, and after it has ended.
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{task}/stat"));
+        stat.is_ok_and(|stat| state(&stat) == Some('S'))
     }
 
     /// Waits for it to stop.
@@ -93,6 +108,11 @@ fn run_until_kicked(fd: &mut VcpuFd) -> Result<()> {
     }
 }
 
+/// State of a thread in its `stat` file: `TID (NAME) STATE ...` (proc(5)). The name may hold anything.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// Makes SIGUSR1 interrupt a system call and do nothing else.
 fn accept_kicks() {
     extern "C" fn nothing(_: libc::c_int) {}
@@ -106,4 +126,18 @@ fn accept_kicks() {
             libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut());
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_follows_the_name() {
+        assert_eq!(state("7 (vm0/vcpu1) S 1 7"), Some('S'));
+        assert_eq!(state("7 (a) b) R 1 7"), Some('R'));
+        assert_eq!(state("7"), None);
+        let own = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        assert_eq!(state(&own), Some('R'));
+    }
 }

@@ -47,7 +47,9 @@ fn a_device_answers_after_the_live_update() {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn all_that_is_done_for_a_device_goes_by_its_address() {
-    check_device(&lab_with_guests(&["--device", "edu", "--deterministic"]), &TAKEN);
+    let run = lab_with_guests(&["--device", "edu", "--deterministic"]);
+    check_device(&run, &TAKEN);
+    run.check_precise();
 }
 
 #[test]

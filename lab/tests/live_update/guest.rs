@@ -1,7 +1,9 @@
 //! A virtual machine goes across, and says itself how long it was gone.
 
+use crate::faults::busy;
 use crate::run::{Run, lab_with_guests, phase};
 use lab::result::{GuestResult, LabResult};
+use serde_json::Value;
 
 /// Small guests, and nothing beside them: what is planted befalls the first.
 const SMALL: [&str; 4] = ["--guest-memory", "4M", "--sessions", "0"];
@@ -15,11 +17,24 @@ fn a_guest_goes_across() {
     let guests = guests(&run);
     assert_eq!(guests.len(), 1);
     check_intact(&run, &guests[0]);
-    check_measured(&run, &guests[0]);
+    check_enclosed(&run, &guests[0]);
     assert!(run.stderr.contains("guest vm0: intact, 2 vCPUs dark for "), "{run}");
     let names: Vec<&str> =
         run.report["marks"].as_array().unwrap().iter().map(|mark| mark["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["vm-started", "pause-asked", "state-saved", "restore-begun", "vm-running"], "{run}");
+}
+
+#[test]
+#[ignore = "boots a virtual machine"]
+fn a_guests_window_is_right_to_its_stated_error() {
+    let run = lab_with_guests(&["--deterministic"]);
+    assert_eq!(run.exit_code, 0, "{run}");
+    run.check_complete();
+    let guests = guests(&run);
+    assert_eq!(guests.len(), 1);
+    check_intact(&run, &guests[0]);
+    let (off_ns, error_ns, gap_ns) = measured(&run, &guests[0]);
+    assert!(off_ns <= error_ns && off_ns <= gap_ns / 1000, "off by {off_ns}: {run}");
 }
 
 #[test]
@@ -34,10 +49,7 @@ fn two_guests_of_huge_pages_go_across() {
     assert_eq!(sizes, [("vm0", 48), ("vm1", 16)]);
     for guest in &guests {
         check_intact(&run, guest);
-        // Four vCPUs on two emulated CPUs: an emulator that is stopped inside a world switch is nobody's to see
-        // (up to 14 ms were). How right they are without that, `cargo lab accuracy --guests 2` says.
-        let (off_ns, _, gap_ns) = measured(&run, guest);
-        assert!(off_ns <= gap_ns / 100, "{}: off by {off_ns}: {run}", guest.name);
+        check_enclosed(&run, guest);
         assert_eq!(guest.huge_page_bytes, guest.memory_bytes, "{run}");
     }
 }
@@ -45,7 +57,7 @@ fn two_guests_of_huge_pages_go_across() {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn a_refused_live_update_lets_the_guest_go_on() {
-    let run = planted("busy");
+    let run = busy(|| planted("busy"));
     assert_eq!(run.exit_code, 1, "{run}");
     run.check_sound();
     assert_eq!(run.failure("reboot(LINUX_REBOOT_CMD_KEXEC)")["errno"], libc::EBUSY, "{run}");
@@ -108,15 +120,20 @@ fn a_guest_paused_early_is_dark_for_longer() {
     run.check_complete();
     let guest = &guests(&run)[0];
     check_intact(&run, guest);
-    check_measured(&run, guest);
+    check_enclosed(&run, guest);
     let marks = run.report["marks"].as_array().unwrap();
     let asked = marks.iter().find(|mark| mark["name"] == "pause-asked").unwrap()["at_ns"].as_i64().unwrap();
     let reboot = phase(&run.report, "reboot-call")["start_ns"].as_i64().unwrap();
     assert!(reboot - asked > 1_000_000_000, "paused at {asked}: {run}");
     assert!(gap_ns(&run, guest) > 1_000_000_000, "{run}");
-    let notes = run.report["notes"].as_array().unwrap();
-    let told = |note: &serde_json::Value| note.as_str().unwrap().starts_with("guest vm0 stood still for 1");
-    assert!(notes.iter().any(told), "{run}");
+    let notes: Vec<&str> =
+        run.report["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect();
+    let pause = notes.iter().find_map(|note| note.strip_prefix("guest vm0 stood still for "));
+    let pause = pause.and_then(|pause| pause.strip_suffix(" before reboot(2) was called"));
+    let (figure, unit) = pause.and_then(|pause| pause.split_once(' ')).unwrap_or_else(|| panic!("{run}"));
+    let paused_ns = figure.parse::<f64>().unwrap() * if unit == "s" { 1e9 } else { 1e6 };
+    // No longer than from the order to pause on; the figure has three digits after the point.
+    assert!((1e9..=(reboot - asked) as f64 + 1e6).contains(&paused_ns), "{paused_ns}: {run}");
 }
 
 #[test]
@@ -173,21 +190,44 @@ fn check_intact(run: &Run, guest: &GuestResult) {
     }
 }
 
-/// The report has this guest's window, and its error holds what the guest itself saw.
-fn check_measured(run: &Run, guest: &GuestResult) {
-    let (off_ns, error_ns, gap_ns) = measured(run, guest);
-    assert!(off_ns <= error_ns && off_ns <= gap_ns / 1000, "{}: off by {off_ns}: {run}", guest.name);
+/// Checks that the report has this guest's window, between bounds that hold on any machine, however busy.
+///
+/// The guest takes its last reading before its last exit, and its first reading after its first entry: its own gap
+/// encloses the report's window, but for entries that a missing page soon ended, which are part of the stated error. The
+/// guest is dark from `state-saved` to `restore-begun`: the window encloses that time. How far gap and window differ
+/// depends on where the host stops the emulator, so only a deterministic run compares them.
+fn check_enclosed(run: &Run, guest: &GuestResult) {
+    let vm = measured_vm(run, guest);
+    let (blackout_ns, error_ns) = (vm["blackout_ns"].as_u64().unwrap(), vm["error_ns"].as_u64().unwrap());
+    let gap_ns = gap_ns(run, guest);
+    assert!(blackout_ns <= gap_ns + error_ns, "{}: {blackout_ns} of {gap_ns} ns: {run}", guest.name);
+    let marks = run.report["marks"].as_array().unwrap();
+    let mark = |name: &str| {
+        let mark = marks.iter().find(|mark| mark["name"] == name && mark["vm"] == guest.name.as_str());
+        let mark = mark.unwrap_or_else(|| panic!("{}: no mark {name}: {run}", guest.name));
+        (mark["at_ns"].as_i64().unwrap(), mark["error_ns"].as_i64().unwrap())
+    };
+    let ((saved, saved_error), (begun, begun_error)) = (mark("state-saved"), mark("restore-begun"));
+    let dark_ns = begun - begun_error - (saved + saved_error);
+    let at_most_ns = i64::try_from(blackout_ns + error_ns).unwrap();
+    assert!((1..=at_most_ns).contains(&dark_ns), "{}: {dark_ns} of {blackout_ns} ns: {run}", guest.name);
 }
 
 /// How far the report's window is from what the guest saw, its stated error, and what the guest saw.
 fn measured(run: &Run, guest: &GuestResult) -> (u64, u64, u64) {
+    let vm = measured_vm(run, guest);
+    let gap_ns = gap_ns(run, guest);
+    let off_ns = vm["blackout_ns"].as_u64().unwrap().abs_diff(gap_ns);
+    (off_ns, vm["error_ns"].as_u64().unwrap(), gap_ns)
+}
+
+/// The report's entry of a guest, which must be measured.
+fn measured_vm<'a>(run: &'a Run, guest: &GuestResult) -> &'a Value {
     let vms = run.report["vms"].as_array().unwrap();
     let vm =
         vms.iter().find(|vm| vm["name"] == guest.name).unwrap_or_else(|| panic!("{}: {run}", guest.name));
     assert_eq!((&vm["status"], &vm["identity"]), (&"measured".into(), &"mark".into()), "{vm}: {run}");
-    let gap_ns = gap_ns(run, guest);
-    let off_ns = vm["blackout_ns"].as_u64().unwrap().abs_diff(gap_ns);
-    (off_ns, vm["error_ns"].as_u64().unwrap(), gap_ns)
+    vm
 }
 
 /// How long all vCPUs of a guest stood still, by its own TSC.

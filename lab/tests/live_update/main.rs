@@ -21,7 +21,9 @@ mod overhead;
 mod run;
 mod terminal;
 
+use lab::result::Stage;
 use run::{Run, lab, phase, phase_ids, tree};
+use serde_json::Value;
 
 /// Phases of every whole live update, in their order. Others may stand between them.
 const PHASES: [&str; 16] = [
@@ -75,9 +77,11 @@ fn a_live_update_is_measured_whole() {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn stamps_split_the_dark_stretch() {
-    let run = lab(&["--stamp"]);
+    // Deterministic: the last assertion compares two durations.
+    let run = lab(&["--stamp", "--deterministic"]);
     assert_eq!(run.exit_code, 0, "{run}");
     run.check_complete();
+    run.check_precise();
     let ids = phase_ids(&run.report);
     assert!(!ids.contains(&"dark"), "{ids:?}");
     let first = ids.iter().position(|id| *id == "relocate").unwrap();
@@ -112,26 +116,50 @@ fn the_boot_tracer_sees_the_incoming_kernels_start() {
 #[test]
 #[ignore = "boots a virtual machine"]
 fn a_qemu_that_dies_is_no_failed_guest_and_gets_a_second_try() {
-    let mut left = 1;
-    let once = run::lab_while(&["--guests", "0"], |line, qemu| {
-        if left > 0 && line.ends_with("] kexec") {
-            left -= 1;
-            qemu.kill(libc::SIGSEGV);
-        }
-    });
-    assert_eq!((once.exit_code, left), (0, 0), "{once}");
-    assert!(once.stderr.contains("QEMU itself died of signal 11 after stage `kexec`"), "{once}");
+    let once = killed_once();
+    assert_eq!(once.exit_code, 0, "{once}");
+    let (before, after) = once.stderr.split_once("QEMU itself died of signal 11").unwrap();
+    // The guest runs on until the signal arrives: a busy machine delivers it in a later stage.
+    assert!(after.starts_with(&format!(" after stage `{}`", last_stage(before))), "{once}");
     assert!(once.stderr.contains("once more"), "{once}");
     once.check_complete();
 
-    let always = run::lab_while(&["--guests", "0"], |line, qemu| {
+    // This guest does not power off by itself: a signal that arrives late still finds it.
+    let always = run::lab_while(&["--guests", "0", "--fault", "hang"], |line, qemu| {
         if line.ends_with("] outgoing up") {
-            qemu.kill(libc::SIGSEGV);
+            assert!(qemu.kill(libc::SIGSEGV), "QEMU has ended by itself");
         }
     });
     assert_eq!(always.exit_code, 1, "{always}");
-    assert_eq!(always.stderr.matches("QEMU itself died of signal 11").count(), 2, "{always}");
-    assert_eq!(always.result()["message"], "QEMU itself died of signal 11 after stage `outgoing up`");
+    let died: Vec<&str> = always.stderr.split("QEMU itself died of signal 11").collect();
+    assert_eq!(died.len(), 3, "{always}");
+    let message = format!("QEMU itself died of signal 11 after stage `{}`", last_stage(died[1]));
+    assert_eq!(always.result()["message"], message, "{always}");
+}
+
+/// A run whose first QEMU is killed once the kexec has begun.
+fn killed_once() -> Run {
+    // On a busy machine the live update may be over before the signal is sent: then it is repeated.
+    for _ in 0..5 {
+        let (mut begun, mut killed) = (false, false);
+        let run = run::lab_while(&["--guests", "0"], |line, qemu| {
+            if !begun && line.ends_with("] kexec") {
+                begun = true;
+                killed = qemu.kill(libc::SIGSEGV);
+            }
+        });
+        // A QEMU that was on its way out when the signal was sent has no time to die of it.
+        if killed && run.stderr.contains("QEMU itself died") {
+            return run;
+        }
+    }
+    panic!("QEMU always ended before the signal arrived");
+}
+
+/// The last stage among the lines of progress.
+fn last_stage(progress: &str) -> Stage {
+    let mut stages = progress.lines().filter_map(|line| line.rsplit_once("] ")?.1.parse().ok());
+    stages.next_back().unwrap_or(Stage::Started)
 }
 
 /// Whether `wanted` are all in `found`, in that order.
@@ -143,7 +171,7 @@ fn assert_in_order(found: &[&str], wanted: &[&str]) {
 }
 
 impl Run {
-    /// What holds for every live update that came through and was seen whole.
+    /// Checks a live update that came through and was seen whole. Nothing here depends on the speed of the machine.
     fn check_complete(&self) {
         self.check_sound();
         let report = &self.report;
@@ -157,11 +185,25 @@ impl Run {
             assert_eq!(report["loss"][place], 0, "{place}: {self}");
         }
         assert_eq!(report["loss"]["per_probe"], serde_json::json!([]), "{self}");
-        let window_ns = report["window"]["duration_ns"].as_u64().unwrap();
-        assert!(report["unobserved_ns"].as_u64().unwrap() < window_ns / 200, "{self}");
-        // 98 % and more were seen; what is left depends on how busy the machine is.
-        assert!(report["attributed_ns"].as_u64().unwrap() > window_ns / 100 * 95, "{self}");
-        let error_ns = report["clock"]["error_ns"].as_u64().unwrap();
-        assert!((1..200_000).contains(&error_ns), "{error_ns}: {self}");
+        assert_eq!(report["unobserved_ns"], 0, "{self}");
+        assert!(report["attributed_ns"].as_u64() > Some(0), "{self}");
+        assert!(report["clock"]["error_ns"].as_u64() > Some(0), "{self}");
     }
+
+    /// Checks shares and errors of a deterministic run. In any other run they depend on where the host stops the
+    /// emulator: the time of such a stop belongs to whatever the guest was doing.
+    fn check_precise(&self) {
+        check_precise(&self.report);
+    }
+}
+
+/// See [`Run::check_precise`].
+fn check_precise(report: &Value) {
+    assert_eq!(report["run"]["deterministic"], true);
+    let figure = |value: &Value| value.as_u64().unwrap();
+    let window_ns = figure(&report["window"]["duration_ns"]);
+    let attributed_ns = figure(&report["attributed_ns"]);
+    assert!(attributed_ns > window_ns / 100 * 95, "{attributed_ns} of {window_ns} ns are attributed");
+    let error_ns = figure(&report["clock"]["error_ns"]);
+    assert!((1..200_000).contains(&error_ns), "a border has an error of {error_ns} ns");
 }

@@ -280,6 +280,19 @@ mod tests {
     }
 
     #[test]
+    fn play_at_the_end_starts_over() {
+        let mut playback = Playback::new(plain().0);
+        assert_eq!(playback.position, playback.length());
+        playback.toggle();
+        assert!(playback.playing && playback.position.is_zero());
+        assert!(matches!(playback.state.clock(playback.position), Clock::NotBegun));
+        playback.advance(playback.length());
+        assert!(
+            !playback.playing && matches!(playback.state.clock(playback.position), Clock::Reported { .. })
+        );
+    }
+
+    #[test]
     fn a_recorded_stream_is_the_same_again() {
         let (messages, _) = plain();
         let text: String = messages.iter().filter_map(|timed| timed.message.line()).collect();

@@ -36,9 +36,10 @@ impl Chromium {
         };
         let program = PROGRAMS.iter().find(found).expect("needs chromium-headless-shell or chromium");
         let profile = tempfile::tempdir().unwrap();
-        // `timeout`: a browser that hangs is ended, and fails the test.
+        // `timeout`: a browser that hangs is ended, and fails the test. Half an hour: a test takes seconds, and minutes on
+        // a busy machine.
         let mut child = Command::new("sh")
-            .args(["-c", "exec timeout 300 \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", program])
+            .args(["-c", "exec timeout 1800 \"$@\" 3<&0 4>&1 </dev/null >/dev/null 2>&1", "sh", program])
             // In a container there is no other user to give the sandbox to; only our own page is opened.
             .args([
                 "--headless",

@@ -7,11 +7,14 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use ureq::Agent;
 
-/// How long a server may take to begin.
-const BEGIN: Duration = Duration::from_secs(60);
+/// Limit of one request.
+const ANSWER: Duration = Duration::from_secs(300);
+/// Looks, a fifth of a second apart, at a server that begins: ten minutes. They are counted, and not time: on a busy
+/// machine both sides are slower.
+const LOOKS: u32 = 3000;
 
 /// One that runs.
 pub struct Server(Child);
@@ -59,10 +62,9 @@ impl Api {
     /// # Errors
     /// When it does not.
     pub fn wait(port: u16, log: &Path) -> Result<Self> {
-        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(BEGIN)).build();
+        let config = Agent::config_builder().http_status_as_error(false).timeout_global(Some(ANSWER)).build();
         let api = Self { agent: config.into(), base: format!("http://127.0.0.1:{port}") };
-        let until = Instant::now() + BEGIN;
-        while Instant::now() < until {
+        for _ in 0..LOOKS {
             let answer = api.agent.get(format!("{}/-/healthy", api.base)).call();
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(api);
