@@ -258,6 +258,11 @@ fn plan(options: &LiveUpdate) -> Result<Plan> {
         // The ring is laid out by CPU: with another number it does not fit (ring_buffer.c, rb_meta_init, 7.3).
         append.push_str(" nr_cpus=1");
     }
+    if options.deterministic && options.iommu == Some(Iommu::Amd) {
+        bail!(Usage(
+            "--iommu amd needs QEMU 10.2 or later, which does not repeat itself: no --deterministic"
+        ));
+    }
     if options.deterministic && options.accel == AccelChoice::Kvm {
         bail!(Usage("--deterministic needs emulation: no --accel kvm"));
     }

@@ -24,7 +24,7 @@ pub enum Accel {
 pub enum Iommu {
     /// Intel VT-d.
     Intel,
-    /// AMD-Vi.
+    /// AMD-Vi; needs QEMU 10.2 or later.
     Amd,
     /// There is none.
     None,
@@ -44,6 +44,14 @@ impl Iommu {
 const DEVICE: [&str; 2] = ["pcie-root-port,id=port0,addr=5", "edu,bus=port0"];
 /// The address Linux gives it: the firmware numbers the buses, and there is no other behind a bridge.
 pub const DEVICE_ADDRESS: &str = "0000:01:00.0";
+
+/// An ISA bridge where AMD's chipsets have theirs: Linux remaps interrupts only if there is one at the address that the
+/// firmware names for the IO-APIC (`check_sb_ioapic`, drivers/iommu/amd/init.c, 7.3). QEMU names 00:14.0 and has nothing
+/// there, so a virtio disk of no use, of that class, stands in for it.
+const AMD_SOUTHBRIDGE: [&str; 2] = [
+    "driver=null-co,node-name=southbridge,size=512,read-zeroes=on",
+    "virtio-blk-pci,drive=southbridge,addr=14.0,class=0x601",
+];
 
 /// A machine to start.
 #[derive(Debug, Clone)]
@@ -125,6 +133,10 @@ impl Machine {
         option("-M", chipset.as_ref());
         // Before every other device, which then stands behind it.
         let device = if self.device { DEVICE.as_slice() } else { &[] };
+        if self.iommu == Iommu::Amd {
+            option("-blockdev", AMD_SOUTHBRIDGE[0].as_ref());
+            option("-device", AMD_SOUTHBRIDGE[1].as_ref());
+        }
         for device in iommu.iter().chain(device) {
             option("-device", device.as_ref());
         }
