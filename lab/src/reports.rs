@@ -148,7 +148,7 @@ mod tests {
         let result = LabResult { stage: Stage::Done, outcome, message: message.into(), ..LabResult::empty() };
         let json = window_ns.map(|ns| json!({ "window": { "duration_ns": ns } }));
         Reported {
-            finished: Finished { result, recording: None, qemu_failed: false },
+            finished: Finished { result, recording: None },
             text: window_ns.map(|_| "text\n".into()),
             json,
         }

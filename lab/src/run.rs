@@ -80,28 +80,15 @@ pub struct Finished {
     pub result: LabResult,
     /// The recording, if there is one.
     pub recording: Option<PathBuf>,
-    /// It was QEMU that failed: this says nothing about the guest.
-    pub qemu_failed: bool,
 }
 
 impl Lab {
     /// Does one live update. `suffix` tells the files of several runs apart; `share` is the folder the guest
-    /// sees, emptied first. If QEMU fails, which multi-threaded emulation makes it do now and then (7.2: it died in
-    /// one of some 50 runs, and ran [stale code](Console::stale_code) in fewer), it is started once more, and says
-    /// so.
+    /// sees, emptied first.
     ///
     /// # Errors
     /// When the host cannot do its part. A live update that fails is no error here but a result.
     pub fn run(&self, suffix: &str, share: &Path) -> Result<Finished> {
-        let first = self.once(suffix, share)?;
-        if !first.qemu_failed {
-            return Ok(first);
-        }
-        eprintln!("lab: no fault of the guest: running this live update once more");
-        self.once(suffix, share)
-    }
-
-    fn once(&self, suffix: &str, share: &Path) -> Result<Finished> {
         self.fill(share)?;
         for (name, extension) in RESULTS {
             // An earlier run's results in the same folder must not pass for this one's.
@@ -165,9 +152,7 @@ impl Lab {
             }
             None => None,
         };
-        let qemu_failed =
-            matches!(end, End::Killed(..)) || (self.accel == Accel::Tcg && console.stale_code());
-        Ok(Finished { result, recording, qemu_failed })
+        Ok(Finished { result, recording })
     }
 
     /// The path of one of a run's results.

@@ -8,8 +8,6 @@ use toolbox::progress::scrub;
 const KEPT: usize = 30;
 /// Longest line kept, bytes.
 const LINE_LIMIT: usize = 1024;
-/// A breakpoint, as x86 encodes it.
-const INT3: u8 = 0xcc;
 
 /// Something the console said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,20 +82,11 @@ pub struct Console {
     last: VecDeque<String>,
     stage: Stage,
     error: Option<String>,
-    breakpoint: bool,
-    stale_code: bool,
 }
 
 impl Default for Console {
     fn default() -> Self {
-        Self {
-            partial: Vec::new(),
-            last: VecDeque::new(),
-            stage: Stage::Started,
-            error: None,
-            breakpoint: false,
-            stale_code: false,
-        }
+        Self { partial: Vec::new(), last: VecDeque::new(), stage: Stage::Started, error: None }
     }
 }
 
@@ -128,12 +117,6 @@ impl Console {
         self.error.as_deref()
     }
 
-    /// A kernel died of a breakpoint in its own code where none is: emulation (QEMU 7.2, several threads) went on
-    /// with a translation of code that another CPU had patched since, as it does when probes are attached.
-    pub fn stale_code(&self) -> bool {
-        self.stale_code
-    }
-
     /// The last lines, oldest first.
     pub fn tail(&self) -> impl Iterator<Item = &str> {
         self.last.iter().map(String::as_str)
@@ -141,10 +124,6 @@ impl Console {
 
     fn line(&mut self, line: String) -> Option<Event> {
         let event = event(&line);
-        if let Some(Event::Oops(message)) = &event {
-            self.breakpoint = message.contains("int3");
-        }
-        self.stale_code |= self.breakpoint && trapped_at(&line).is_some_and(|byte| byte != INT3);
         match &event {
             Some(Event::Stage(stage)) => self.stage = *stage,
             Some(Event::Done(_)) => self.stage = Stage::Done,
@@ -175,13 +154,6 @@ fn event(line: &str) -> Option<Event> {
     } else {
         None
     }
-}
-
-/// The instruction that trapped, as a crash prints it: `Code: 8b 75 b4 e8 <b1> 90`, where the marked byte is the
-/// next one.
-fn trapped_at(line: &str) -> Option<u8> {
-    let (before, _) = without_time(line).strip_prefix("Code: ")?.split_once(" <")?;
-    u8::from_str_radix(before.rsplit(' ').next()?, 16).ok()
 }
 
 /// The line without the `[    1.234567] ` printk puts in front.
@@ -228,23 +200,6 @@ mod tests {
         );
         for harmless in ["[    0.1] DEBUG: x", "[drm] BUG: x", "", "LAB: ", "LAB: nothing", "LAB: done x"] {
             assert_eq!(event(harmless), None, "{harmless}");
-        }
-    }
-
-    #[test]
-    fn a_breakpoint_that_is_not_there_is_the_emulators() {
-        // Of a live update in CI, shortened.
-        let stale = "[ 7.7] Oops: int3: 0000 [#2] SMP\n[ 7.7] Code: ff 4c 8b 75 b4 e8 <b1> 90 a2 ff\n";
-        for (text, expected) in [
-            (stale.to_owned(), true),
-            (stale.replace(" e8 <b1>", " cc <b1>"), false),
-            (stale.replace("int3", "Oops"), false),
-            (stale.replace(" <b1>", " b1"), false),
-            (stale.replace("Code: ff 4c 8b 75 b4 e8 <", "Code: <"), false),
-        ] {
-            let mut console = Console::default();
-            console.feed(text.as_bytes());
-            assert_eq!(console.stale_code(), expected, "{text}");
         }
     }
 

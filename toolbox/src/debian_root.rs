@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Raise it when the way the root is made changes.
 const RECIPE: u8 = 1;
-const SUITE: &str = "bookworm";
+/// The suite of the roots.
+pub const SUITE: &str = "bookworm";
 /// What a host has, as far as we have to do with it.
 const PACKAGES: &str = "systemd-sysv,udev,dbus,grub2-common,grub-pc-bin,kexec-tools,man-db";
 const DISK_BYTES: u64 = 1 << 30;

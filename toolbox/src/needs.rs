@@ -10,6 +10,7 @@ use crate::program::{self, PackageFile, Program};
 use crate::progress::Progress;
 use anyhow::{Context, Result};
 use std::fs;
+use std::path::Path;
 use std::sync::OnceLock;
 
 /// Something that a step needs from the system.
@@ -30,6 +31,7 @@ const ESSENTIAL: &[Need] = &[
     program::GZIP.need(),
     program::CP.need(),
     program::CHROOT.need(),
+    program::UNSHARE.need(),
     program::SHA256SUM.need(),
     program::LDD.need(),
     program::APT_GET.need(),
@@ -70,6 +72,9 @@ pub const PACKAGE: &[Need] = &[program::DPKG_DEB.need(), program::XZ.need()];
 /// Making a Debian root and a disk of it.
 pub const DEBIAN_ROOT: &[Need] =
     &[program::MMDEBSTRAP.need(), program::MKE2FS.need(), program::DEBUGFS.need()];
+/// Making a fresh root and running commands in it.
+pub const FRESH: &[Need] =
+    &[program::MMDEBSTRAP.need(), program::UNSHARE.need(), program::GIT.need(), program::TAR.need()];
 /// The HTML report in a browser.
 pub const BROWSER: &[Need] = &[
     Need::Browser,
@@ -98,12 +103,15 @@ const PYTHON_VENV: Need = PackageFile::new(
 /// Browsers that speak Chromium's protocol.
 const BROWSERS: [&str; 4] = ["chromium-headless-shell", "chromium", "google-chrome", "chrome"];
 
+/// How packages are installed by hand.
+pub const INSTALL: &str = "apt-get install -y --no-install-recommends";
+
 /// The needs that this process declared.
 static DECLARED: OnceLock<Vec<Need>> = OnceLock::new();
 
 /// Packages that are missing and cannot be installed without root.
 #[derive(Debug, thiserror::Error)]
-#[error("{step} needs packages that are not installed; as root, run:\n  apt-get install -y --no-install-recommends {}", .packages.join(" "))]
+#[error("{step} needs packages that are not installed; as root, run:\n  {INSTALL} {}", .packages.join(" "))]
 pub struct Missing {
     step: String,
     packages: Vec<&'static str>,
@@ -196,12 +204,36 @@ impl Need {
             Self::Browser => BROWSERS.iter().any(|name| program::find_in_path(name).is_some()),
         }
     }
+
+    /// Whether it is there in the file system below `root`.
+    pub fn is_met_below(self, root: &Path) -> bool {
+        // Links are not followed: an absolute one would lead out of the root.
+        let exists = |path: &str| root.join(path.trim_start_matches('/')).symlink_metadata().is_ok();
+        let program = |name: &str| PROGRAM_DIRS.iter().any(|dir| exists(&format!("{dir}/{name}")));
+        match self {
+            Self::Program(Program { name, .. }) => program(name),
+            Self::File(file) => file.paths.iter().any(|path| exists(path)),
+            Self::Browser => BROWSERS.iter().any(|name| program(name)),
+        }
+    }
 }
+
+/// Where Debian's packages have programs.
+const PROGRAM_DIRS: [&str; 4] = ["usr/sbin", "usr/bin", "sbin", "bin"];
 
 /// The packages of the needs that are not met, each once, in the order of the needs.
 pub fn missing(needs: &[Need]) -> Vec<&'static str> {
+    missing_where(needs, Need::is_met)
+}
+
+/// Likewise of the file system below `root`.
+pub fn missing_below(root: &Path, needs: &[Need]) -> Vec<&'static str> {
+    missing_where(needs, |need| need.is_met_below(root))
+}
+
+fn missing_where(needs: &[Need], is_met: impl Fn(Need) -> bool) -> Vec<&'static str> {
     let mut packages = Vec::new();
-    for need in needs.iter().filter(|need| !need.is_met()) {
+    for need in needs.iter().filter(|need| !is_met(**need)) {
         if !packages.contains(&need.package()) {
             packages.push(need.package());
         }
@@ -228,6 +260,8 @@ mod tests {
             PackageFile::new(&["/no/such/file"], "one").need(),
         ];
         assert_eq!(missing(&needs), ["one", "three"]);
+        assert_eq!(missing_below(Path::new("/"), &needs), ["one", "three"]);
+        assert_eq!(missing_below(Path::new("/no/such/root"), &needs), ["dash", "one", "two", "three"]);
         let error = Missing { step: "the kernel".into(), packages: missing(&needs) };
         assert!(error.to_string().ends_with("--no-install-recommends one three"));
     }

@@ -113,6 +113,10 @@ pub const CP: Program = Program::new("cp", "coreutils");
 pub const CHROOT: Program = Program::new("chroot", "coreutils");
 /// Part of every Debian system.
 pub const SHA256SUM: Program = Program::new("sha256sum", "coreutils");
+/// Gives a command mounts of its own; part of every Debian system.
+pub const UNSHARE: Program = Program::new("unshare", "util-linux");
+/// Clones the checkout.
+pub const GIT: Program = Program::new("git", "git");
 /// Lists the libraries of a program; part of every Debian system.
 pub const LDD: Program = Program::new("ldd", "libc-bin");
 /// Installs packages.

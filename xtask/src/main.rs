@@ -6,6 +6,8 @@ mod digest;
 mod ebpf;
 mod exports;
 mod fleet;
+mod fresh;
+mod lab_tests;
 mod package;
 mod page;
 mod release;
@@ -67,9 +69,12 @@ enum Task {
     Pictures,
     /// Measure how often the gate of `blackout compare` is right, by comparing random draws of real runs
     Resample(resample::Draw),
+    /// Run the README's commands on a fresh machine: a minimal Debian root, as root and as an ordinary user
+    Fresh(fresh::Options),
     /// Run every check there is: formatting, lints, licences, tests, documentation, live updates in a VM
     Test {
-        /// Also the long live updates (full_*) and every fuzz target for a minute
+        /// Also the long live updates (full_*), the README's commands on a fresh machine, and every fuzz target for a
+        /// minute
         #[arg(long)]
         full: bool,
     },
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         Task::Exports => exports::check(),
         Task::Resample(draw) => resample::run(&draw),
         Task::Pictures => terminal::picture().and_then(|()| page::pictures()),
+        Task::Fresh(options) => fresh::run(&options),
         Task::Test { full } => test::everything(full),
     };
     match done {

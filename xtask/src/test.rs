@@ -1,11 +1,14 @@
 //! `cargo xtask test`: every check there is, in the order of how soon they fail.
 
+use crate::lab_tests::{self, LabTest};
 use crate::workspace::{self, cargo, run};
-use crate::{dashboards, ebpf, fleet, package, page, schema, tools};
+use crate::{dashboards, ebpf, fleet, fresh, package, page, schema, tools};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use toolbox::cache::Cache;
+use toolbox::debian_root::Root;
+use toolbox::needs::{self, Need};
 use toolbox::{exec, program};
 
 /// Version of cargo-deny.
@@ -13,51 +16,120 @@ const CARGO_DENY: &str = "0.20.2";
 /// How long each fuzz target runs, in seconds.
 const FUZZ_S: u32 = 60;
 
-/// One step: its name, and what it does.
-type Step = (&'static str, fn() -> Result<()>);
+/// One step of the tests.
+struct Step {
+    name: &'static str,
+    /// What it needs of the system.
+    needs: &'static [&'static [Need]],
+    /// Whether only root can try it.
+    root: bool,
+    run: fn() -> Result<Vec<LabTest>>,
+}
 
-const STEPS: [Step; 11] = [
-    ("format", format),
-    ("lints", lints),
-    ("eBPF object", ebpf::check),
-    ("unit and integration tests", tests),
-    ("report schema", schema::check),
-    ("dashboards", dashboards::check),
-    ("documentation", documentation),
-    ("HTML report in a browser", page::check),
-    ("licences and sources of dependencies", dependencies),
-    ("the package in a clean Debian root", package::check),
-    ("live updates in a virtual machine", live_updates),
+impl Step {
+    const fn new(name: &'static str, run: fn() -> Result<Vec<LabTest>>) -> Self {
+        Self { name, needs: &[], root: false, run }
+    }
+
+    const fn with(self, needs: &'static [&'static [Need]]) -> Self {
+        Self { needs, ..self }
+    }
+
+    const fn needs_root(self) -> Self {
+        Self { root: true, ..self }
+    }
+
+    fn is_tried(&self) -> bool {
+        !self.root || Root::permitted()
+    }
+}
+
+const STEPS: [Step; 12] = [
+    Step::new("format", || none(format())),
+    Step::new("lints", || none(lints())),
+    Step::new("eBPF object", || none(ebpf::check())),
+    Step::new("unit and integration tests", || none(tests())),
+    Step::new("report schema", || none(schema::check())),
+    Step::new("dashboards", || none(dashboards::check())),
+    Step::new("documentation", || none(documentation())),
+    Step::new("HTML report in a browser", || none(page::check())).with(&[needs::BROWSER]),
+    Step::new("licences and sources of dependencies", || none(dependencies())),
+    Step::new("needs of all steps, in a fresh Debian root", || none(fresh::needs_resolve()))
+        .with(&[needs::FRESH])
+        .needs_root(),
+    Step::new("the package in a clean Debian root", || none(package::check()))
+        .with(&[needs::PACKAGE, needs::STATIC, needs::DEBIAN_ROOT])
+        .needs_root(),
+    Step::new("live updates in a virtual machine", || lab_tests::run(&["--skip", "full_"])).with(LAB),
 ];
-const FULL_STEPS: [Step; 3] = [
-    ("a fleet's stores: Parquet, Prometheus, OTLP", fleet::check),
-    ("long live updates", long_live_updates),
-    ("fuzzing", fuzzing),
+const FULL_STEPS: [Step; 4] = [
+    Step::new("a fleet's stores: Parquet, Prometheus, OTLP", || none(fleet::check())).with(&[needs::PYTHON]),
+    Step::new("long live updates", || lab_tests::run(&["full_"])).with(&[
+        needs::SHELL,
+        needs::SELFTEST,
+        needs::BPFTRACE,
+    ]),
+    Step::new("the README's commands on a fresh machine", || none(fresh::readme(&fresh::Options::default())))
+        .with(&[needs::FRESH])
+        .needs_root(),
+    Step::new("fuzzing", || none(fuzzing())),
 ];
+/// What the lab's tests need, all of them together.
+const LAB: &[&[Need]] = &[needs::STATIC, needs::UNPACK, needs::KERNEL, needs::TERMINAL];
+
+/// What the steps need that this user can try.
+pub fn needs_of_steps(full: bool) -> Vec<Need> {
+    steps(full).iter().filter(|step| step.is_tried()).flat_map(|step| step.needs.concat()).collect()
+}
+
+fn steps(full: bool) -> Vec<Step> {
+    STEPS.into_iter().chain(FULL_STEPS.into_iter().filter(|_| full)).collect()
+}
 
 /// Runs the steps up to the first that fails, and says how each went.
 ///
 /// # Errors
-/// When a step failed.
+/// When a package is missing or a step failed.
 pub fn everything(full: bool) -> Result<()> {
-    let steps: Vec<Step> = STEPS.into_iter().chain(FULL_STEPS.into_iter().filter(|_| full)).collect();
+    needs::declare("cargo xtask test", &[&needs_of_steps(full)])?;
+    let steps = steps(full);
     let mut summary = String::new();
     let mut failure = None;
-    for (number, (name, step)) in steps.iter().enumerate() {
-        if failure.is_some() {
-            summary += &format!("  not run              {name}\n");
+    for (number, step) in steps.iter().enumerate() {
+        let name = step.name;
+        if failure.is_some() || !step.is_tried() {
+            let why = if failure.is_some() { "not run" } else { "not tried: needs root" };
+            summary += &format!("  {why:<21} {name}\n");
             continue;
         }
         eprintln!("\n==> [{}/{}] {name}", number + 1, steps.len());
         let started = Instant::now();
-        failure = step().err().map(|error| error.context(*name));
-        let (word, seconds) =
-            (if failure.is_none() { "ok" } else { "FAILED" }, started.elapsed().as_secs_f64());
-        eprintln!("==> [{}/{}] {name}: {word} after {seconds:.1} s", number + 1, steps.len());
-        summary += &format!("  {word:<8} {seconds:>8.1} s  {name}\n");
+        let ended = (step.run)();
+        let took = started.elapsed();
+        let verdict = if ended.is_ok() { "ok" } else { "FAILED" };
+        eprintln!("==> [{}/{}] {name}: {verdict} after {:.1} s", number + 1, steps.len(), took.as_secs_f64());
+        summary += &line(verdict, took, name);
+        match ended {
+            Ok(tests) => summary += &lab_tests::table(&tests),
+            Err(error) => {
+                if let Some(failed) = error.downcast_ref::<lab_tests::Failed>() {
+                    summary += &lab_tests::table(&failed.tests);
+                }
+                failure = Some(error.context(name));
+            }
+        }
     }
     eprint!("\n{summary}");
     failure.map_or(Ok(()), Err)
+}
+
+fn line(verdict: &str, took: Duration, name: &str) -> String {
+    format!("  {verdict:<8} {:>8.1} s   {name}\n", took.as_secs_f64())
+}
+
+/// A step without tests of the lab.
+fn none(ended: Result<()>) -> Result<Vec<LabTest>> {
+    ended.map(|()| Vec::new())
 }
 
 fn format() -> Result<()> {
@@ -90,20 +162,6 @@ fn dependencies() -> Result<()> {
     let deny = tools::installed(&Cache::open()?, "cargo-deny", CARGO_DENY)?;
     // No advisories: their database cannot be had without a network (deny.toml).
     run(workspace::command(deny)?.args(["--locked", "check", "licenses", "bans", "sources"]))
-}
-
-fn live_updates() -> Result<()> {
-    lab(&["--skip", "full_"])
-}
-
-fn long_live_updates() -> Result<()> {
-    lab(&["full_"])
-}
-
-/// The lab's tests are `#[ignore]`d: they boot virtual machines, one at a time.
-fn lab(filter: &[&str]) -> Result<()> {
-    let arguments = ["test", "--locked", "--package", "lab", "--tests", "--"];
-    run(cargo()?.args(arguments).args(["--ignored", "--test-threads=1"]).args(filter))
 }
 
 fn fuzzing() -> Result<()> {

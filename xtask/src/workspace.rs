@@ -75,7 +75,7 @@ pub fn run(command: &mut Command) -> Result<()> {
 }
 
 /// The command as one would type it, near enough.
-fn shown(command: &Command) -> String {
+pub fn shown(command: &Command) -> String {
     let name = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(name).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -1,7 +1,7 @@
 //! Live updates that fail on purpose: each is named for what it was.
 
 use crate::check::{check_prediction, need};
-use crate::run::{Run, lab, phase, phase_ids, tree};
+use crate::run::{Run, lab, note_second_try, phase, phase_ids, tree};
 use serde_json::Value;
 
 /// Token of the lab driver's file (`lab::guest::workload`).
@@ -16,7 +16,14 @@ fn planted(fault: &str) -> Run {
 /// A live update while another thread holds the kexec lock. That thread releases the lock for an instant between two
 /// attempts to load: a live update that meets such an instant goes through, and is repeated.
 pub fn busy(live_update: impl Fn() -> Run) -> Run {
-    (0..5).map(|_| live_update()).find(|run| run.exit_code != 0).expect("the kexec lock is never held")
+    for _ in 0..5 {
+        let run = live_update();
+        if run.exit_code != 0 {
+            return run;
+        }
+        note_second_try("the kexec lock was free for an instant");
+    }
+    panic!("the kexec lock is never held")
 }
 
 #[test]

@@ -159,6 +159,15 @@ pub fn tree(node: &Value) -> Vec<&Value> {
     spans.iter().flat_map(|span| std::iter::once(span).chain(tree(span))).collect()
 }
 
+/// Notes that a live update is repeated, and why, for `cargo xtask test`, which shows it beside the test.
+pub fn note_second_try(why: &str) {
+    eprintln!("second try: {why}");
+    if let Some(path) = std::env::var_os("BLACKOUT_TRIES") {
+        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+        writeln!(file, "{why}").unwrap();
+    }
+}
+
 /// The machine that the lab runs.
 #[derive(Clone, Copy)]
 pub struct Qemu {
