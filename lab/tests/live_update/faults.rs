@@ -4,11 +4,14 @@ use crate::check::{check_prediction, need};
 use crate::run::{Run, lab, note_second_try, phase, phase_ids, tree};
 use serde_json::Value;
 
+/// Seconds of machine time without output that count as a hang here. Between two stages a machine uses some four.
+const HANG_S: &str = "60";
+
 /// Token of the lab driver's file (`lab::guest::workload`).
 const LAB_TOKEN: &str = "0x1ab00000000";
 
 fn planted(fault: &str) -> Run {
-    let run = lab(&["--fault", fault]);
+    let run = lab(&["--fault", fault, "--timeout", HANG_S]);
     run.check_sound();
     run
 }
