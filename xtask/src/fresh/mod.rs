@@ -78,7 +78,7 @@ pub fn needs_resolve() -> Result<()> {
     let progress = Progress::start(format!("{} packages into a fresh root", packages.len()));
     let line = format!("{} {}", needs::INSTALL, packages.join(" "));
     let log = scratch.path().join("log");
-    root.run(User::Root, &line, &log).with_context(|| format!("in a fresh root, `{line}`"))?;
+    root.run(User::Root, &line, &log)?;
     let still = needs::missing_below(root.path(), &needs);
     if !still.is_empty() {
         bail!("installed, and yet what they are installed for is missing: {}", still.join(" "));

@@ -13,6 +13,8 @@ use toolbox::program::{CP, GIT, MMDEBSTRAP, TAR, UNSHARE};
 use toolbox::progress::Progress;
 use toolbox::{exec, program, sources};
 
+/// How this machine reaches its mirrors: certificates, and apt's settings such as a proxy.
+const REACH: [&str; 2] = ["/etc/ssl/certs", "/etc/apt/apt.conf.d"];
 /// Raise it when the way the root is made changes.
 const RECIPE: u8 = 1;
 /// What the README asks for beside Rust: the linker that rustc calls. And what rustup needs to be had at all.
@@ -97,12 +99,8 @@ impl FreshRoot {
             fs::copy(Path::new("/").join(file), root.join(file))
                 .with_context(|| format!("cannot copy /{file}"))?;
         }
-        let mut shared = Vec::new();
-        // A machine may reach its mirrors through one whose certificate only this machine knows.
-        let certificates = PathBuf::from("/etc/ssl/certs");
-        if certificates.is_dir() {
-            shared.push((certificates, "/etc/ssl/certs".into()));
-        }
+        let shared = REACH.into_iter().filter(|dir| Path::new(dir).is_dir());
+        let shared = shared.map(|dir| (PathBuf::from(dir), dir.to_owned())).collect();
         let root = Self { root, shared };
         let log = dir.join("log");
         root.run(User::Root, "useradd --create-home --uid 1000 user", &log)?;
@@ -179,7 +177,8 @@ impl FreshRoot {
         }
         let script = "cd \"$HOME/blackout\" 2>/dev/null || cd; exec \"$@\"";
         command.args(["sh", "-c", script, "sh"]).args(line.split(' '));
-        exec::logged(&mut command, log, &mut progress)?;
+        exec::logged(&mut command, log, &mut progress)
+            .with_context(|| format!("in a fresh root, as {user}: `{line}`"))?;
         progress.done();
         Ok(())
     }
