@@ -1,5 +1,6 @@
 //! The folder outside the checkout where kernels, their sources and past runs are kept.
 
+use crate::progress;
 use anyhow::{Context, Result, bail};
 use std::env;
 use std::fs::{self, File};
@@ -84,7 +85,7 @@ impl Cache {
         let file = File::options().create(true).append(true).open(&path);
         let file = file.with_context(|| format!("cannot open {}", path.display()))?;
         if file.try_lock().is_err() {
-            eprintln!("lab: waiting for another run that holds {}", path.display());
+            progress::say(&format!("waiting for another run that holds {}", path.display()));
             file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         }
         Ok(Lock(file))

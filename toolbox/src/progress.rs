@@ -1,6 +1,8 @@
 //! What a long step is doing, on stderr: one line that changes on a terminal, plain lines elsewhere.
 
+use std::env;
 use std::io::{IsTerminal, Write, stderr};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// How often a changing line is drawn on a terminal.
@@ -23,7 +25,7 @@ impl Progress {
     /// Starts a step and names it.
     pub fn start(title: impl Into<String>) -> Self {
         let (title, now, terminal) = (title.into(), Instant::now(), stderr().is_terminal());
-        eprint!("lab: {title}{}", if terminal { "" } else { "\n" });
+        eprint!("{}: {title}{}", program(), if terminal { "" } else { "\n" });
         Self { title, started: now, drawn: now, terminal }
     }
 
@@ -34,7 +36,7 @@ impl Progress {
         }
         self.drawn = Instant::now();
         let detail: String = scrub(text.trim()).chars().take(DETAIL_WIDTH).collect();
-        let line = format!("lab: {} ({} s) {detail}", self.title, self.started.elapsed().as_secs());
+        let line = format!("{}: {} ({} s) {detail}", program(), self.title, self.started.elapsed().as_secs());
         if self.terminal {
             eprint!("\r\x1b[K{line}")
         } else {
@@ -46,14 +48,34 @@ impl Progress {
     /// Shows a line that stays.
     pub fn note(&mut self, text: &str) {
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}lab: [{:6.1} s] {}", self.started.elapsed().as_secs_f64(), scrub(text));
+        eprintln!("{clear}{}: [{:6.1} s] {}", program(), self.started.elapsed().as_secs_f64(), scrub(text));
     }
 
     /// Ends the step and says how long it took.
     pub fn done(self) {
         let clear = if self.terminal { "\r\x1b[K" } else { "" };
-        eprintln!("{clear}lab: {}: done in {:.1} s", self.title, self.started.elapsed().as_secs_f64());
+        eprintln!(
+            "{clear}{}: {}: done in {:.1} s",
+            program(),
+            self.title,
+            self.started.elapsed().as_secs_f64()
+        );
     }
+}
+
+/// Prints a line that belongs to no step.
+pub fn say(text: &str) {
+    eprintln!("{}: {}", program(), scrub(text));
+}
+
+/// Name of this program, which stands before every line: `lab` or `xtask`.
+fn program() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let path = env::current_exe().unwrap_or_default();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        name.strip_prefix("blackout-").unwrap_or(&name).to_owned()
+    })
 }
 
 /// Replaces control characters, so that outside text cannot steer the terminal.

@@ -2,6 +2,7 @@
 
 use crate::apt::Package;
 use crate::cache::Cache;
+use crate::progress;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -46,7 +47,9 @@ pub fn resolve(
         }
         (Err(error), Some(known)) => {
             let Package { name, version } = &known.package;
-            eprintln!("lab: the mirror does not answer; using {name} {version} of the cache: {error:#}");
+            progress::say(&format!(
+                "the mirror does not answer; using {name} {version} of the cache: {error:#}"
+            ));
             Ok(known.package)
         }
         (Err(error), None) => Err(error),
