@@ -1,8 +1,9 @@
 //! Live updates that fail on purpose: each is named for what it was.
 
 use crate::check::{check_prediction, need};
-use crate::run::{Run, lab, note_second_try, phase, phase_ids, tree};
+use crate::run::{Run, lab, lab_while, note_second_try, phase, phase_ids, tree};
 use serde_json::Value;
+use std::time::Duration;
 
 /// Seconds of machine time without output that count as a hang here. Between two stages a machine uses some four.
 const HANG_S: &str = "60";
@@ -180,4 +181,21 @@ fn check_incoming_half(run: &Run, handover: &str) {
 /// A partial report tells its reader what is missing.
 fn check_says_why(run: &Run) {
     assert_ne!(run.report["notes"], serde_json::json!([]), "no note says what is missing: {run}");
+}
+
+/// A machine that is stopped has no machine time: it is late, and does not hang.
+#[test]
+#[ignore = "boots a virtual machine"]
+fn full_a_stopped_machine_does_not_hang() {
+    for stage in ["outgoing up", "kexec"] {
+        let run = lab_while(&["--guests", "0", "--timeout", "50"], |line, qemu| {
+            if line.ends_with(&format!("] {stage}")) {
+                assert!(qemu.kill(libc::SIGSTOP), "QEMU has ended by itself");
+                std::thread::sleep(Duration::from_secs(60));
+                assert!(qemu.kill(libc::SIGCONT), "a stopped QEMU has ended");
+            }
+        });
+        assert_eq!(run.exit_code, 0, "{stage}: {run}");
+        run.check_complete();
+    }
 }
