@@ -50,6 +50,8 @@ pub const KERNEL: &[Need] = &[
     Program::new("gawk", "gawk").need(),
     Program::new("zstd", "zstd").need(),
     Program::new("pahole", "dwarves").need(),
+    // scripts/bpf_doc.py, for libbpf's own build.
+    program::PYTHON.need(),
     PackageFile::new(&["/usr/include/gelf.h"], "libelf-dev").need(),
 ];
 /// Building static programs.

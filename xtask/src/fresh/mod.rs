@@ -56,7 +56,14 @@ pub fn readme(options: &Options) -> Result<()> {
         if options.warm {
             root.add_kernels(&cache, user)?;
         }
-        for run in readme::commands(&root, user, &out)? {
+        let runs = match readme::commands(&root, user, &out) {
+            Ok(runs) => runs,
+            Err(error) => {
+                let kept = scratch.keep();
+                return Err(error.context(format!("the root stays, to be looked at: {}", kept.display())));
+            }
+        };
+        for run in runs {
             took += &format!("  {:>8.1} s  {user}: {}\n", run.took.as_secs_f64(), run.what);
         }
     }
