@@ -16,6 +16,7 @@ pub const STEP: Duration = Duration::from_millis(20);
 pub struct MachineTime {
     process: PathBuf,
     ticks_per_s: u64,
+    used: Duration,
     idle: Duration,
 }
 
@@ -23,7 +24,12 @@ impl MachineTime {
     /// The time of the process `id`.
     pub fn of(id: u32) -> Self {
         let ticks_per_s = rustix::param::clock_ticks_per_second().max(1);
-        Self { process: Path::new("/proc").join(id.to_string()), ticks_per_s, idle: Duration::ZERO }
+        Self {
+            process: Path::new("/proc").join(id.to_string()),
+            ticks_per_s,
+            used: Duration::ZERO,
+            idle: Duration::ZERO,
+        }
     }
 
     /// Looks at the machine, as is to be done once each [`STEP`]: all time so far. A process that has ended keeps the
@@ -32,14 +38,17 @@ impl MachineTime {
     /// # Errors
     /// When `/proc` cannot be understood.
     pub fn look(&mut self) -> Result<Duration> {
-        let Ok(stat) = fs::read_to_string(self.process.join("stat")) else { return Ok(self.idle) };
+        let Ok(stat) = fs::read_to_string(self.process.join("stat")) else {
+            return Ok(self.used + self.idle);
+        };
         let ticks =
             processor_ticks(&stat).with_context(|| format!("{}/stat: {stat}", self.process.display()))?;
         if self.sleeps() {
             self.idle += STEP;
         }
         let nanoseconds = u128::from(ticks) * 1_000_000_000 / u128::from(self.ticks_per_s);
-        Ok(self.idle + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX)))
+        self.used = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
+        Ok(self.used + self.idle)
     }
 
     /// Whether every thread waits for an event: none runs, waits for a processor or a disk, or is stopped.
@@ -106,6 +115,18 @@ mod tests {
         while time.look().unwrap() - time.idle < Duration::from_millis(100) {
             std::thread::sleep(STEP);
         }
+    }
+
+    #[test]
+    fn a_process_that_has_ended_keeps_its_time() {
+        let (mut busy, mut time) = sh("while :; do :; done");
+        while time.look().unwrap() < STEP * 2 {
+            std::thread::sleep(STEP);
+        }
+        let before = time.look().unwrap();
+        busy.0.kill().unwrap();
+        busy.0.wait().unwrap();
+        assert!(time.look().unwrap() >= before);
     }
 
     #[test]

@@ -37,6 +37,7 @@ impl Unpacked {
         let _lock = cache.lock("unpacked")?;
         let mut apt = None;
         let request = format!("{name} of {}", suites.name());
+        let earlier = resolved::last(cache, &request);
         let package = resolved::resolve(
             cache,
             &request,
@@ -55,6 +56,10 @@ impl Unpacked {
             apt::unpack(&apt.download(&apt.with_dependencies(name)?, &downloads)?, &tree)?;
             cache.dir("unpacked")?;
             fs::rename(&tree, &root).with_context(|| format!("cannot create {}", root.display()))?;
+            // Best effort: an old version costs 200 MB and nothing else.
+            if let Some(earlier) = earlier.filter(|earlier| *earlier != package) {
+                let _ = fs::remove_dir_all(place(&earlier));
+            }
         }
         Ok(Self { root, version: package.version })
     }
