@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener},
     sync::Semaphore,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -27,6 +27,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Steps in which that time is counted. A process or virtual machine that is stopped finds all of its timers expired when
 /// it goes on; the stop costs a client one step, and not the whole time.
 const WRITE_STEPS: u32 = 30;
+/// Pause between two checks whether clients are left.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of lines written at once: what a client that does not read can hold on to, beside one long line
 /// that all share.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -127,6 +129,17 @@ impl Server {
         self.max_clients - self.places.available_permits()
     }
 
+    /// Waits until no client is left, and no stranger that may become one.
+    pub async fn idle(&self) {
+        loop {
+            // A client that was just accepted takes its place when its task runs.
+            sleep(PAUSE).await;
+            if self.clients() == 0 && self.door.available_permits() == STRANGERS {
+                return;
+            }
+        }
+    }
+
     /// Accepts clients until it is dropped.
     ///
     /// # Errors
@@ -144,7 +157,7 @@ impl Server {
             match accepted {
                 Ok(()) => {}
                 // Of this one connection, or of all descriptors: it passes when clients go.
-                Err(error) if passes(&error) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) if passes(&error) => sleep(Duration::from_millis(50)).await,
                 Err(error) => return Err(error),
             }
         }
@@ -170,7 +183,7 @@ impl Server {
         });
     }
 
-    async fn client(&self, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
+    pub(super) async fn client(&self, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
         let Ok(_place) = self.places.try_acquire() else {
             let reason = format!("all {} places are taken", self.max_clients);
             return self.write(&mut client, &[Message::Bye { reason }.line()]).await;
@@ -248,7 +261,7 @@ mod tests {
 
     use tokio::{
         io::{AsyncReadExt, duplex},
-        time::{Instant, advance, sleep},
+        time::{Instant, advance},
     };
 
     use super::*;
