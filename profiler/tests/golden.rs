@@ -3,7 +3,11 @@
 use std::{fs, path::PathBuf};
 
 use profiler::{
-    recording::{Body, Frame, Recording, Side, read},
+    recording::{
+        Body, Frame, Recording, Side,
+        frame::{Kernel, RtcReading},
+        read,
+    },
     report::{self, Outcome, Report},
 };
 
@@ -134,6 +138,32 @@ fn a_time_stamp_counter_that_was_reset_is_refused() {
     }
     let message = refused(frames);
     assert!(message.contains("realtime"), "{message}");
+}
+
+/// Gives both kernels a reading of the RTC where they read the realtime clock, the incoming one's so much ahead.
+fn with_rtc(frames: &mut [Frame], ahead: u64) {
+    for frame in frames {
+        if let Body::Kernel(Kernel { realtime_at_tsc: Some((tsc, realtime_ns)), rtc, .. }) = &mut frame.body {
+            let seconds = *realtime_ns / 1_000_000_000 + if frame.side == Side::Incoming { ahead } else { 0 };
+            *rtc = Some(RtcReading { name: "rtc_cmos 00:04".into(), before: *tsc, seconds, after: *tsc });
+        }
+    }
+}
+
+#[test]
+fn the_rtc_decides_whether_the_time_stamp_counter_ran_on() {
+    let mut frames = recording("plain").frames;
+    with_rtc(&mut frames, 6);
+    assert!(refused(frames.clone()).contains("RTC"));
+    with_rtc(&mut frames, 0);
+    for frame in &mut frames {
+        if let (Side::Incoming, Body::Kernel(kernel)) = (frame.side, &mut frame.body) {
+            // As if the incoming kernel had lost a minute of ticks.
+            let (tsc, realtime_ns) = kernel.realtime_at_tsc.expect("both clocks");
+            kernel.realtime_at_tsc = Some((tsc, realtime_ns - 60_000_000_000));
+        }
+    }
+    build(&Recording { frames, damage: Vec::new() });
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::{
     },
     recording::{
         Body, Frame, Side,
-        frame::{Kernel, Run},
+        frame::{Kernel, RtcReading, Run},
     },
 };
 
@@ -80,7 +80,18 @@ pub fn kernel(log: &[u8]) -> Kernel {
         kexec_count: kexec_count.unwrap_or(0),
         liveupdate_number: liveupdate_number.unwrap_or(0),
         realtime_at_tsc: Some((before, realtime)),
+        rtc: rtc("/sys/class/rtc/rtc0"),
     }
+}
+
+/// Reads the RTC in a folder of sysfs (`since_epoch_show`, drivers/rtc/sysfs.c, Linux 7.3); `None` without one, or without
+/// `CONFIG_RTC_INTF_SYSFS`.
+fn rtc(folder: &str) -> Option<RtcReading> {
+    let name = text(&format!("{folder}/name"));
+    let before = ticks();
+    let seconds = text(&format!("{folder}/since_epoch"));
+    let after = ticks();
+    Some(RtcReading { name, before, seconds: seconds.parse().ok()?, after })
 }
 
 fn text(path: &str) -> String {
@@ -133,4 +144,26 @@ fn build_id() -> Option<String> {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_rtc_is_read_between_two_readings_of_the_tsc_or_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().to_str().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(rtc(folder), None);
+        write("name", "rtc_cmos 00:04\n");
+        write("since_epoch", "1767225600\n");
+        let read = rtc(folder).unwrap();
+        assert_eq!((read.name.as_str(), read.seconds), ("rtc_cmos 00:04", 1_767_225_600));
+        assert!(read.before < read.after);
+        for wrong in ["", "-1\n", "soon\n"] {
+            write("since_epoch", wrong);
+            assert_eq!(rtc(folder), None, "{wrong:?}");
+        }
+    }
 }

@@ -1,15 +1,21 @@
 //! Do two halves belong to one live update, and does time run forward across it?
 
 use super::ticks::Hz;
+use crate::recording::frame::RtcReading;
 
-/// The realtime clock may have been set from a clock of whole seconds (RTC) in either kernel.
-const RTC_RESOLUTION_NS: u64 = 2_000_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+/// A clock of whole seconds (RTC) is read in each kernel, by the profiler or, to set the realtime clock, by the kernel:
+/// the difference of two such readings is off by less than one second. Setting the RTC meanwhile, which takes whole
+/// seconds too (`rtc_set_time`, drivers/rtc/interface.c, Linux 7.3), moves it by less than another.
+const RTC_RESOLUTION_NS: u64 = 2 * SECOND_NS;
 /// A TSC frequency may be wrong by 1 %: the kernel takes no refinement beyond
 /// (`tsc_refine_calibration_work`, arch/x86/kernel/tsc.c).
 const RATE_TOLERANCE_PERCENT: u64 = 1;
 /// Before it has a counter a kernel's realtime clock counts ticks, and loses those that come while interrupts are off
 /// (`clocksource_jiffies`, kernel/time/jiffies.c, Linux 7.3). Either kernel may so be behind the RTC, of which the
-/// next one knows nothing: an emulated host was seen to lose a tenth of the time. No boot takes longer than that.
+/// next one knows nothing: an emulated host was seen to lose a tenth of the time. No boot takes longer than that,
+/// unless its virtual machine is stopped. The allowance is for halves without comparable readings of the RTC, which loses
+/// no ticks.
 const LOST_TICKS_PERCENT: u64 = 25;
 const LOST_TICKS_NS: u64 = 10_000_000_000;
 
@@ -32,6 +38,8 @@ pub struct Half {
     pub last_tsc: Option<u64>,
     /// `(tsc, realtime_ns)` taken together.
     pub realtime_at_tsc: Option<(u64, u64)>,
+    /// Reading of the RTC.
+    pub rtc: Option<RtcReading>,
     /// TSC frequency.
     pub hz: Option<Hz>,
 }
@@ -95,6 +103,18 @@ pub enum JoinError {
         /// What was allowed.
         tolerance_ns: u64,
     },
+    /// The TSC stopped, was reset or changed its rate; or the RTC was set.
+    #[error(
+        "between the halves the TSC counts {tsc_ns} ns, the real-time clock (RTC) {rtc_ns} ns: more than {tolerance_ns} ns apart (was the RTC set meanwhile?); times cannot be joined"
+    )]
+    Rtc {
+        /// By the TSC; negative if it ran backwards.
+        tsc_ns: i64,
+        /// By the RTC.
+        rtc_ns: i64,
+        /// What was allowed.
+        tolerance_ns: u64,
+    },
 }
 
 /// Checks everything both halves speak of.
@@ -127,22 +147,46 @@ pub fn check(outgoing: &Half, incoming: &Half) -> Result<(), JoinError> {
     {
         return Err(JoinError::TscBackwards { outgoing: a, incoming: b });
     }
-    check_realtime(outgoing, incoming)
+    let Some(hz) = outgoing.hz.or(incoming.hz) else { return Ok(()) };
+    match (&outgoing.rtc, &incoming.rtc) {
+        // Kernels of different configuration may number the RTCs of a machine differently.
+        (Some(a), Some(b)) if a.name == b.name => check_rtc(hz, a, b),
+        _ => check_realtime(hz, outgoing, incoming),
+    }
 }
 
-fn check_realtime(outgoing: &Half, incoming: &Half) -> Result<(), JoinError> {
+fn check_rtc(hz: Hz, outgoing: &RtcReading, incoming: &RtcReading) -> Result<(), JoinError> {
+    let seconds = i128::from(incoming.seconds) - i128::from(outgoing.seconds);
+    let rtc_ns = saturate(seconds * i128::from(SECOND_NS));
+    // The RTC was read at some moment between its two readings of the TSC: the nearest that is possible counts.
+    let (shortest_ns, longest_ns) =
+        (hz.since(outgoing.after, incoming.before), hz.since(outgoing.before, incoming.after));
+    let tsc_ns = rtc_ns.max(shortest_ns).min(longest_ns);
+    let tolerance_ns = RTC_RESOLUTION_NS + percent_of(rtc_ns, RATE_TOLERANCE_PERCENT);
+    if tsc_ns.abs_diff(rtc_ns) > tolerance_ns {
+        return Err(JoinError::Rtc { tsc_ns, rtc_ns, tolerance_ns });
+    }
+    Ok(())
+}
+
+fn check_realtime(hz: Hz, outgoing: &Half, incoming: &Half) -> Result<(), JoinError> {
     let (Some(a), Some(b)) = (outgoing.realtime_at_tsc, incoming.realtime_at_tsc) else { return Ok(()) };
-    let Some(hz) = outgoing.hz.or(incoming.hz) else { return Ok(()) };
     let tsc_ns = hz.since(a.0, b.0);
-    let realtime_ns = i128::from(b.1) - i128::from(a.1);
-    let realtime_ns = i64::try_from(realtime_ns).unwrap_or(if realtime_ns < 0 { i64::MIN } else { i64::MAX });
-    let percent = |percent| realtime_ns.unsigned_abs() / 100 * percent;
-    let lost_ticks_ns = percent(LOST_TICKS_PERCENT).min(LOST_TICKS_NS);
-    let tolerance_ns = RTC_RESOLUTION_NS.max(percent(RATE_TOLERANCE_PERCENT)) + lost_ticks_ns;
+    let realtime_ns = saturate(i128::from(b.1) - i128::from(a.1));
+    let lost_ticks_ns = percent_of(realtime_ns, LOST_TICKS_PERCENT).min(LOST_TICKS_NS);
+    let tolerance_ns = RTC_RESOLUTION_NS.max(percent_of(realtime_ns, RATE_TOLERANCE_PERCENT)) + lost_ticks_ns;
     if tsc_ns.abs_diff(realtime_ns) > tolerance_ns {
         return Err(JoinError::Realtime { tsc_ns, realtime_ns, tolerance_ns });
     }
     Ok(())
+}
+
+fn percent_of(ns: i64, percent: u64) -> u64 {
+    ns.unsigned_abs() / 100 * percent
+}
+
+fn saturate(ns: i128) -> i64 {
+    i64::try_from(ns).unwrap_or(if ns < 0 { i64::MIN } else { i64::MAX })
 }
 
 #[cfg(test)]
@@ -163,6 +207,7 @@ mod tests {
             first_tsc: Some(1_000),
             last_tsc: Some(100 * GHZ),
             realtime_at_tsc: Some((90 * GHZ, 1_700_000_000_000_000_000)),
+            rtc: None,
             hz: Hz::new(GHZ),
         };
         let incoming = Half {
@@ -174,6 +219,7 @@ mod tests {
             first_tsc: Some(101 * GHZ),
             last_tsc: Some(110 * GHZ),
             realtime_at_tsc: Some((105 * GHZ, 1_700_000_015_900_000_000)),
+            rtc: None,
             hz: Hz::new(GHZ + 1_000),
         };
         (outgoing, incoming)
@@ -234,6 +280,78 @@ mod tests {
         assert!(with(15_000, GHZ).is_err());
     }
 
+    fn rtc(before: u64, seconds: u64, after: u64) -> Option<RtcReading> {
+        Some(RtcReading { name: "rtc_cmos 00:04".into(), before, seconds, after })
+    }
+
+    /// Checks halves whose TSC counts as long as said between readings of the RTC that are 60 s apart.
+    fn with_rtc_minute(tsc_ms: u64) -> Result<(), JoinError> {
+        let (mut outgoing, mut incoming) = halves();
+        let after = 90 * GHZ + GHZ / 1_000 * tsc_ms;
+        (outgoing.rtc, incoming.rtc) =
+            (rtc(90 * GHZ, 1_700_000_000, 90 * GHZ), rtc(after, 1_700_000_060, after));
+        check(&outgoing, &incoming)
+    }
+
+    #[test]
+    fn a_realtime_clock_that_lost_its_ticks_is_overruled_by_the_rtc() {
+        let (mut outgoing, mut incoming) = halves();
+        // The virtual machine was stopped for 60 s while its kernel counted ticks: the TSC counts 75 s.
+        let at = 165 * GHZ;
+        incoming.realtime_at_tsc = Some((at, 1_700_000_015_900_000_000));
+        assert!(matches!(check(&outgoing, &incoming), Err(JoinError::Realtime { .. })));
+        outgoing.rtc = rtc(90 * GHZ, 1_700_000_000, 90 * GHZ + 1);
+        assert!(check(&outgoing, &incoming).is_err(), "one reading proves nothing");
+        incoming.rtc = rtc(at, 1_700_000_075, at + 1);
+        assert_eq!(check(&outgoing, &incoming), Ok(()));
+        // Readings of two clocks are not compared.
+        incoming.rtc = incoming.rtc.map(|rtc| RtcReading { name: "rtc-efi rtc-efi.0".into(), ..rtc });
+        assert!(matches!(check(&outgoing, &incoming), Err(JoinError::Realtime { .. })));
+    }
+
+    #[test]
+    fn the_rtc_may_be_off_by_its_seconds_and_the_rate_and_no_more() {
+        // 2 s, and one per cent of 60 s.
+        assert_eq!(
+            [57_300, 57_500, 60_000, 62_500, 62_700].map(|ms| with_rtc_minute(ms).is_ok()),
+            [false, true, true, true, false]
+        );
+    }
+
+    #[test]
+    fn a_time_stamp_counter_that_was_reset_is_refused_by_the_rtc() {
+        let (mut outgoing, mut incoming) = halves();
+        outgoing.rtc = rtc(90 * GHZ, 1_700_000_000, 90 * GHZ);
+        incoming.rtc = rtc(GHZ, 1_700_000_015, GHZ);
+        let error =
+            JoinError::Rtc { tsc_ns: -89_000_000_000, rtc_ns: 15_000_000_000, tolerance_ns: 2_150_000_000 };
+        assert_eq!(check(&outgoing, &incoming), Err(error));
+    }
+
+    #[test]
+    fn a_time_stamp_counter_that_stood_still_for_seconds_is_refused_by_the_rtc() {
+        // The realtime clock stood still as well, as that of a suspended machine does.
+        let (mut outgoing, mut incoming) = halves();
+        assert_eq!(check(&outgoing, &incoming), Ok(()));
+        (outgoing.rtc, incoming.rtc) = (rtc(90 * GHZ, 100, 90 * GHZ), rtc(105 * GHZ, 118, 105 * GHZ));
+        assert!(matches!(check(&outgoing, &incoming), Err(JoinError::Rtc { .. })));
+        // Within what lost ticks would have excused.
+        assert!(matches!(with_rtc_minute(50_000), Err(JoinError::Rtc { tsc_ns: 50_000_000_000, .. })));
+    }
+
+    #[test]
+    fn a_slow_reading_of_the_rtc_refuses_nothing() {
+        let (mut outgoing, mut incoming) = halves();
+        // A stop of 60 s between the reading of the TSC and that of the RTC.
+        outgoing.rtc = rtc(20 * GHZ, 1_700_000_000, 80 * GHZ);
+        incoming.rtc = rtc(105 * GHZ, 1_700_000_025, 105 * GHZ);
+        assert_eq!(check(&outgoing, &incoming), Ok(()));
+        incoming.rtc = rtc(105 * GHZ, 1_700_000_085, 105 * GHZ);
+        assert_eq!(check(&outgoing, &incoming), Ok(()));
+        incoming.rtc = rtc(105 * GHZ, 1_700_000_089, 105 * GHZ);
+        assert!(check(&outgoing, &incoming).is_err());
+    }
+
     proptest! {
         #[test]
         fn any_values_are_answered(a in any::<(u64, u64)>(), b in any::<(u64, u64)>(), hz in 1..u64::MAX) {
@@ -242,6 +360,19 @@ mod tests {
             prop_assert_eq!(check(&half(a), &half(a)), Ok(()));
             if let Err(error) = forward {
                 let named = matches!(error, JoinError::Realtime { .. });
+                prop_assert!(named);
+            }
+        }
+
+        #[test]
+        fn any_readings_of_the_rtc_are_answered(
+            a in any::<(u64, u64, u64)>(), b in any::<(u64, u64, u64)>(), hz in 1..u64::MAX,
+        ) {
+            let half = |(before, seconds, after)| {
+                Half { rtc: rtc(before, seconds, after), hz: Hz::new(hz), ..Half::default() }
+            };
+            if let Err(error) = check(&half(a), &half(b)) {
+                let named = matches!(error, JoinError::Rtc { .. });
                 prop_assert!(named);
             }
         }

@@ -9,7 +9,13 @@ use std::{
     time::Duration,
 };
 
-use super::{decode::Decoder, endpoint::Endpoint, message::Message, tls::Trust, vsock};
+use super::{
+    decode::Decoder,
+    endpoint::Endpoint,
+    message::Message,
+    tls::{self, Patience, Trust},
+    vsock,
+};
 
 /// Pause before the next try.
 const RETRY: Duration = Duration::from_millis(300);
@@ -105,7 +111,8 @@ fn connect(target: &Target) -> io::Result<Stream> {
         }
         Endpoint::Tls { host, port } => {
             let none = || io::Error::other("whom to trust is not said (--tls-ca, --token-file)");
-            Box::new(target.trust.as_ref().ok_or_else(none)?.connect(host, *port, SILENCE)?)
+            let patience = Patience { connect: SILENCE, admission: tls::ADMISSION, stream: SILENCE };
+            Box::new(target.trust.as_ref().ok_or_else(none)?.connect(host, *port, patience)?)
         }
         Endpoint::Vsock { cid, port } => {
             let stream = vsock::connect(*cid, *port)?;

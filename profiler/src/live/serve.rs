@@ -13,6 +13,12 @@ use std::{
 
 use rustix::time::ClockId;
 use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::sleep,
+};
 
 use super::{
     endpoint::{Endpoint, Exposed},
@@ -27,8 +33,11 @@ use crate::{
     recording::{Body, Side, frame::Kernel, reader},
 };
 
-/// How long clients have to take the last lines.
+/// Time that clients have to take the last lines after a signal.
 const GRACE: Duration = Duration::from_secs(3);
+/// Time in which connections that were made before the end are still accepted. Its length does not matter: the runtime
+/// looks at its sockets at least once, and takes all that wait.
+const BACKLOG: Duration = Duration::from_millis(20);
 
 /// What `blackout serve` is told.
 #[derive(Debug, Clone)]
@@ -134,34 +143,64 @@ async fn run(
     };
     // Who finds the socket finds an agent that sees what happens from now on.
     let _ = begin.await;
+    let mut accepting = JoinSet::new();
     for endpoint in &options.listen {
         let failed = |source| ServeError::Listen { endpoint: endpoint.clone(), source };
         let listener = Listener::bind(endpoint, options.guard.as_ref()).await.map_err(failed)?;
-        tokio::spawn(Arc::clone(&server).accept(listener));
+        accepting.spawn(Arc::clone(&server).accept(listener));
     }
     listening();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut signals = watch_signals()?;
     tokio::select! {
         _ = &mut end => {}
-        _ = tokio::signal::ctrl_c() => stop.store(true, Ordering::Relaxed),
-        _ = terminate.recv() => stop.store(true, Ordering::Relaxed),
+        () = wait_for_signal(&mut signals) => stop.store(true, Ordering::Relaxed),
     }
     let told = tokio::task::spawn_blocking(move || teller.join()).await;
-    let _ = tokio::time::timeout(GRACE, async {
-        while server.clients() > 0 {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    sleep(BACKLOG).await;
+    // A reader reconnects when its stream ends, and would get all of it again for as long as a slow client stays.
+    accepting.shutdown().await;
     for endpoint in &options.listen {
         if let Endpoint::Unix(path) = endpoint {
             // Who comes later finds no socket, instead of one that nobody serves.
             let _ = std::fs::remove_file(path);
         }
     }
+    drain(&server, wait_for_signal(&mut signals)).await;
     match told {
         Ok(Ok(result)) => Ok(result?),
         Ok(Err(_)) | Err(_) => Err(io::Error::other("the telling thread died").into()),
+    }
+}
+
+/// Watches for signals that ask this process to end; true once one came.
+fn watch_signals() -> io::Result<watch::Receiver<bool>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        sender.send_replace(true);
+    });
+    Ok(receiver)
+}
+
+async fn wait_for_signal(signals: &mut watch::Receiver<bool>) {
+    // The sender lives until it has sent.
+    let _ = signals.wait_for(|signalled| *signalled).await;
+}
+
+/// Waits until the clients have taken the last lines. The server drops those that take nothing; a `signal` limits the
+/// wait to [`GRACE`].
+async fn drain(server: &Server, signal: impl Future<Output = ()>) {
+    let grace = async {
+        signal.await;
+        sleep(GRACE).await;
+    };
+    tokio::select! {
+        () = server.idle() => {}
+        () = grace => {}
     }
 }
 
@@ -219,5 +258,56 @@ fn hello(subject: &Subject) -> Hello {
         tsc_hz: subject.tsc_hz,
         tsc: 0,
         realtime_ns: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::{
+        io::{AsyncReadExt, DuplexStream, duplex},
+        time::Instant,
+    };
+
+    use super::*;
+
+    /// A server that has a report for the one client it serves, and that client's end of the connection.
+    fn serve_report() -> (Arc<Server>, DuplexStream) {
+        let journal = Arc::new(Journal::new(Limits::default()));
+        journal.push("the report\n");
+        journal.end();
+        let bye = || Message::Bye { reason: "first line".to_owned() };
+        let server = Arc::new(Server::new(journal, 1, bye));
+        let (reader, client) = duplex(1);
+        let serving = Arc::clone(&server);
+        tokio::spawn(async move { serving.client(client).await });
+        (server, reader)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_is_slow_gets_the_report_at_the_end() {
+        let (server, mut reader) = serve_report();
+        let reading = tokio::spawn(async move {
+            let mut text = String::new();
+            // Longer than the grace, and shorter than the server waits for a client that takes nothing.
+            while let (Ok(byte), ()) = tokio::join!(reader.read_u8(), sleep(3 * GRACE)) {
+                text.push(char::from(byte));
+            }
+            text
+        });
+        drain(&server, pending()).await;
+        assert_eq!(server.clients(), 0);
+        assert!(reading.await.unwrap().ends_with("the report\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_limits_the_wait_for_slow_readers() {
+        let (server, _reader) = serve_report();
+        let begun = Instant::now();
+        drain(&server, ready(())).await;
+        assert_eq!(server.clients(), 1);
+        let waited = begun.elapsed().checked_sub(GRACE).unwrap();
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! The clients of an agent. They get lines and say nothing: what they send is never read, so it costs
 //! nothing but their own socket's buffer. Those who come by TLS have said their token before (`tls`).
 
-use std::{fs, io, os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::FileTypeExt, path::Path, pin::pin, sync::Arc, time::Duration};
 
 use rustix::{
     fs::Mode,
@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream, UnixListener},
     sync::Semaphore,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -24,6 +24,11 @@ use super::{
 
 /// A client that takes nothing for this long has its place given to another.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Steps in which that time is counted. A process or virtual machine that is stopped finds all of its timers expired when
+/// it goes on; the stop costs a client one step, and not the whole time.
+const WRITE_STEPS: u32 = 30;
+/// Pause between two checks whether clients are left.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of lines written at once: what a client that does not read can hold on to, beside one long line
 /// that all share.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -124,6 +129,17 @@ impl Server {
         self.max_clients - self.places.available_permits()
     }
 
+    /// Waits until no client is left, and no stranger that may become one.
+    pub async fn idle(&self) {
+        loop {
+            // A client that was just accepted takes its place when its task runs.
+            sleep(PAUSE).await;
+            if self.clients() == 0 && self.door.available_permits() == STRANGERS {
+                return;
+            }
+        }
+    }
+
     /// Accepts clients until it is dropped.
     ///
     /// # Errors
@@ -141,7 +157,7 @@ impl Server {
             match accepted {
                 Ok(()) => {}
                 // Of this one connection, or of all descriptors: it passes when clients go.
-                Err(error) if passes(&error) => tokio::time::sleep(Duration::from_millis(50)).await,
+                Err(error) if passes(&error) => sleep(Duration::from_millis(50)).await,
                 Err(error) => return Err(error),
             }
         }
@@ -167,7 +183,7 @@ impl Server {
         });
     }
 
-    async fn client(&self, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
+    pub(super) async fn client(&self, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
         let Ok(_place) = self.places.try_acquire() else {
             let reason = format!("all {} places are taken", self.max_clients);
             return self.write(&mut client, &[Message::Bye { reason }.line()]).await;
@@ -187,7 +203,7 @@ impl Server {
                 lines => self.write_bytes(&mut client, lines.concat().as_bytes()).await?,
             }
             if batch.ended {
-                return client.shutdown().await;
+                return self.within_timeout(client.shutdown()).await;
             }
             if batch.lines.is_empty() && changed.changed().await.is_err() {
                 return Ok(());
@@ -206,14 +222,24 @@ impl Server {
 
     async fn write_bytes(&self, client: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = timeout(self.write_timeout, client.write(bytes)).await??;
+            let written = self.within_timeout(client.write(bytes)).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             bytes = bytes.get(written..).unwrap_or_default();
         }
         // TLS keeps back what makes no whole record.
-        timeout(self.write_timeout, client.flush()).await?
+        self.within_timeout(client.flush()).await
+    }
+
+    async fn within_timeout<T>(&self, operation: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let mut operation = pin!(operation);
+        for _ in 0..WRITE_STEPS {
+            if let Ok(result) = timeout(self.write_timeout / WRITE_STEPS, &mut operation).await {
+                return result;
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
     }
 }
 
@@ -224,4 +250,79 @@ fn passes(error: &io::Error) -> bool {
     );
     of_a_connection
         || matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::{
+        io::{AsyncReadExt, duplex},
+        time::{Instant, advance},
+    };
+
+    use super::*;
+    use crate::live::journal::Limits;
+
+    /// A server whose journal holds one line and its end.
+    fn server(line: &str) -> Arc<Server> {
+        let journal = Arc::new(Journal::new(Limits::default()));
+        journal.push(line);
+        journal.end();
+        Arc::new(Server::new(journal, 1, || Message::Bye { reason: "first line".to_owned() }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_of_the_whole_process_costs_no_client_its_place() {
+        let server = server("the report\n");
+        let (mut reader, client) = duplex(1);
+        let serving = tokio::spawn(async move { server.client(client).await });
+        sleep(Duration::from_millis(1)).await;
+        for _ in 0..3 {
+            // All timers of the process expire at once.
+            advance(10 * WRITE_TIMEOUT).await;
+            sleep(Duration::from_millis(1)).await;
+        }
+        let mut text = String::new();
+        reader.read_to_string(&mut text).await.unwrap();
+        assert!(text.ends_with("the report\n"), "{text}");
+        serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_loses_its_place_in_time() {
+        let (_reader, client) = duplex(1);
+        let begun = Instant::now();
+        let error = server("the report\n").client(client).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // Timers have a resolution of a millisecond.
+        let waited = begun.elapsed().checked_sub(WRITE_TIMEOUT).unwrap();
+        assert!(waited < Duration::from_secs(1), "{waited:?}");
+    }
+
+    /// Takes everything, and never ends.
+    struct Endless;
+
+    impl AsyncWrite for Endless {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_never_ends_loses_its_place_in_time() {
+        let error = server("the report\n").client(Endless).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
 }

@@ -33,6 +33,8 @@ use super::message::Message;
 
 /// How long a stranger has to become a client.
 const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long a reader waits to be let in: longer than the agent takes to refuse it, so that the reader gets the reason.
+pub(super) const ADMISSION: Duration = HANDSHAKE.saturating_mul(2);
 /// What a wrong token costs who guesses.
 const WRONG: Duration = Duration::from_secs(1);
 /// Characters of a token.
@@ -103,6 +105,7 @@ impl Token {
 pub struct Guard {
     acceptor: TlsAcceptor,
     token: Token,
+    handshake: Duration,
 }
 
 impl fmt::Debug for Guard {
@@ -130,7 +133,7 @@ impl Guard {
             .with_no_client_auth()
             .with_single_cert(chain, key)
             .map_err(unusable)?;
-        Ok(Self { acceptor: Arc::new(config).into(), token: Token::read(token)? })
+        Ok(Self { acceptor: Arc::new(config).into(), token: Token::read(token)?, handshake: HANDSHAKE })
     }
 
     /// Makes a client of a stranger.
@@ -141,7 +144,7 @@ impl Guard {
         &self,
         stranger: tokio::net::TcpStream,
     ) -> io::Result<TlsStream<tokio::net::TcpStream>> {
-        timeout(HANDSHAKE, async {
+        timeout(self.handshake, async {
             let mut stream = self.acceptor.accept(stranger).await?;
             let mut said = Vec::new();
             while !said.ends_with(b"\n") {
@@ -160,6 +163,17 @@ impl Guard {
         })
         .await?
     }
+}
+
+/// How long a reader waits for an agent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// For the connection.
+    pub connect: Duration,
+    /// For each step from there to the first bytes of the stream, or to the refusal.
+    pub admission: Duration,
+    /// For more of the stream.
+    pub stream: Duration,
 }
 
 /// A reader's: whom it trusts, and what it says.
@@ -188,27 +202,49 @@ impl Trust {
         Ok(Self { config: Arc::new(config), token: Token::read(token)? })
     }
 
-    /// Connects, blocking; `patience` is for every step, and for every reading afterwards.
+    /// Connects, blocking.
     ///
     /// # Errors
     /// When nobody is there, or somebody else is.
-    pub fn connect(&self, host: &str, port: u16, patience: Duration) -> io::Result<impl Read + Send + use<>> {
+    pub(super) fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        patience: Patience,
+    ) -> io::Result<impl Read + Send + use<>> {
         let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
         let mut stream = Err(io::ErrorKind::NotFound.into());
         for address in (host, port).to_socket_addrs()? {
-            stream = TcpStream::connect_timeout(&address, patience);
+            stream = TcpStream::connect_timeout(&address, patience.connect);
             if stream.is_ok() {
                 break;
             }
         }
         let stream = stream?;
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
+        stream.set_read_timeout(Some(patience.admission))?;
+        stream.set_write_timeout(Some(patience.admission))?;
         let connection = ClientConnection::new(Arc::clone(&self.config), name).map_err(io::Error::other)?;
         let mut stream = StreamOwned::new(connection, stream);
         writeln!(stream, "{}", self.token.0)?;
         stream.flush()?;
-        Ok(stream)
+        Ok(Admission { stream, then: Some(patience.stream) })
+    }
+}
+
+/// A stream that has a longer timeout until its first bytes come.
+struct Admission {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// Timeout of the reads behind the first bytes; `None` once it is set.
+    then: Option<Duration>,
+}
+
+impl Read for Admission {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.stream.read(buffer)?;
+        if let Some(timeout) = self.then.take() {
+            self.stream.sock.set_read_timeout(Some(timeout))?;
+        }
+        Ok(length)
     }
 }
 
@@ -240,5 +276,52 @@ mod tests {
         let token = read("0123456789abcdef\n").unwrap();
         assert!(token.is(b"0123456789abcdef") && !token.is(b"0123456789abcdeF") && !token.is(b""));
         assert_eq!(format!("{token:?}"), "Token");
+    }
+
+    /// An agent that lets one stranger in, or refuses it; its port.
+    fn agent(guard: Guard) -> u16 {
+        let (ready, listening) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                ready.send(listener.local_addr().unwrap().port()).unwrap();
+                let (stranger, _) = listener.accept().await.unwrap();
+                if let Ok(mut client) = guard.admit(stranger).await {
+                    client.write_all(b"hello").await.unwrap();
+                    client.flush().await.unwrap();
+                    std::future::pending::<()>().await;
+                }
+            });
+        });
+        listening.recv().unwrap()
+    }
+
+    /// A refusal comes after a second (`WRONG`), an agent that is slow later still.
+    #[test]
+    fn a_reader_waits_longer_for_its_admission_than_for_more_of_the_stream() {
+        const LONG: Duration = Duration::from_secs(600);
+        let patience = Patience { connect: LONG, admission: LONG, stream: Duration::from_millis(1) };
+        let made = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tls").join(name);
+        let [certificate, key] = ["agent.pem", "agent.key.pem"].map(made);
+        let dir = tempfile::tempdir().unwrap();
+        let [right, wrong] =
+            [("right", "0123456789abcdef"), ("wrong", "0123456789abcdeF")].map(|(name, token)| {
+                let path = dir.path().join(name);
+                fs::write(&path, token).unwrap();
+                path
+            });
+        let guard = Guard { handshake: LONG, ..Guard::load(&certificate, &key, &right).unwrap() };
+        let read = |token: &Path| {
+            let trust = Trust::load(&certificate, token).unwrap();
+            let mut stream = trust.connect("127.0.0.1", agent(guard.clone()), patience).unwrap();
+            let mut text = Vec::new();
+            let end = stream.read_to_end(&mut text);
+            (String::from_utf8(text).unwrap(), end.map_err(|error| error.kind()))
+        };
+        let (refusal, _) = read(&wrong);
+        assert!(refusal.contains("the token is wrong"), "{refusal}");
+        let (hello, end) = read(&right);
+        assert_eq!((hello.as_str(), end), ("hello", Err(io::ErrorKind::WouldBlock)));
     }
 }

@@ -164,6 +164,23 @@ pub struct Kernel {
     pub liveupdate_number: u64,
     /// Realtime minus TSC: `(tsc, realtime_ns)` taken together.
     pub realtime_at_tsc: Option<(u64, u64)>,
+    /// Reading of the machine's real-time clock; `None` if the kernel offers none, and in recordings of versions
+    /// that did not read it.
+    pub rtc: Option<RtcReading>,
+}
+
+/// A real-time clock (RTC), read once between two readings of the TSC.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RtcReading {
+    /// Driver and device, such as `rtc_cmos 00:04`.
+    pub name: String,
+    /// TSC before the reading, ticks.
+    pub before: u64,
+    /// Whole seconds since 1970, in the time zone that the RTC keeps.
+    pub seconds: u64,
+    /// TSC after the reading, ticks.
+    pub after: u64,
 }
 
 /// Layout of one trace buffer, as the kernel that filled it describes it.

@@ -19,9 +19,19 @@ pub fn clean(mut body: Body) -> Body {
         Body::Run(Run { id, tool, .. }) => each([id, tool]),
         Body::Kernel(kernel) => {
             let Kernel {
-                release, version, arch, host, build_id, config_sha256, cmdline, clocksource, ..
+                release,
+                version,
+                arch,
+                host,
+                build_id,
+                config_sha256,
+                cmdline,
+                clocksource,
+                rtc,
+                ..
             } = kernel;
             each([release, version, arch, host, build_id, config_sha256, cmdline, clocksource]);
+            each(rtc.iter_mut().map(|rtc| &mut rtc.name));
         }
         Body::Symbols { symbols } => each(symbols.iter_mut().map(|(_, name)| name)),
         Body::Modules { modules } => each(modules.iter_mut().map(|(_, name)| name)),
@@ -48,12 +58,15 @@ fn each<'a>(strings: impl IntoIterator<Item = &'a mut String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::frame::RtcReading;
 
     #[test]
     fn nothing_reaches_a_terminal_unescaped() {
         let evil = "a\u{1b}]0;pwned\u{7}\u{202e}".to_owned();
         let kernel = Kernel { host: evil.clone(), ..Kernel::default() };
-        for body in [Body::Note { text: evil }, Body::Kernel(kernel)] {
+        let rtc = RtcReading { name: evil.clone(), ..RtcReading::default() };
+        let clock = Kernel { rtc: Some(rtc), ..Kernel::default() };
+        for body in [Body::Note { text: evil }, Body::Kernel(kernel), Body::Kernel(clock)] {
             let json = serde_json::to_string(&clean(body)).unwrap();
             assert!(!json.contains("u001b") && !json.contains('\u{202e}'), "{json}");
         }

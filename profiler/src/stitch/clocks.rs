@@ -282,6 +282,7 @@ fn describe(half: &Half, side: Side, sightings: &[Sighting]) -> join::Half {
         first_tsc: first.map(|at| at.ticks.saturating_add(at.error_ticks)),
         last_tsc: last.map(|at| at.ticks.saturating_sub(at.error_ticks)),
         realtime_at_tsc: kernel.and_then(|kernel| kernel.realtime_at_tsc),
+        rtc: kernel.and_then(|kernel| kernel.rtc.clone()),
         hz: kernel.and_then(|kernel| Hz::new(kernel.tsc_hz?)),
     }
 }
