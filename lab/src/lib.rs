@@ -8,7 +8,7 @@
 //! kernel kernel_config kernel_build   the kernels, built and cached
 //! selftest                  static programs for the guest
 //! cpio initramfs            what both kernels boot into
-//! emulator accel qemu       the virtual machine
+//! emulator accel qemu tsc   the virtual machine
 //! machine_time watch session   whether it advances, what its console says, one run of it
 //! run reports               one live update and its results
 //! accuracy                  the profiler's figures beside the guest's own
@@ -49,5 +49,6 @@ pub mod result;
 pub mod run;
 pub mod selftest;
 pub mod session;
+pub mod tsc;
 pub mod vmm;
 pub mod watch;

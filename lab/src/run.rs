@@ -8,6 +8,7 @@ use crate::plan::{Fault, Plan};
 use crate::qemu::{Accel, Counting, Iommu, Machine};
 use crate::result::{LabResult, Outcome, RESULT_FILE, Stage};
 use crate::session::Session;
+use crate::tsc;
 use crate::watch::{Console, End, Event};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -202,8 +203,7 @@ fn deliver(share: &Path) -> Result<()> {
 
 /// The outgoing kernel's command line. Console output costs time in the window: only errors go there.
 fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
-    // On a busy host, an emulated timer that the watchdog compares the TSC with may be late.
-    let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 tsc=nowatchdog kho=on liveupdate=on"];
+    let mut words = vec!["console=ttyS0 loglevel=4 panic=-1 kho=on liveupdate=on"];
     // Others look without it, and nobody without anything.
     if plan.fault != Some(Fault::NoFlightRecorder) && plan.observer.is_blackout() {
         words.push(FLIGHT_RECORDER);
@@ -221,6 +221,11 @@ fn cmdline(plan: &Plan, accel: Accel, append: &str) -> String {
         // addresses. The last word is for the report: its times are no real machine's.
         words.push("nokaslr norandmaps blackout.deterministic");
     }
+    let late_timers = match accel {
+        Accel::Tcg if !plan.deterministic => tsc::parameters(),
+        Accel::Tcg | Accel::Kvm => String::new(),
+    };
+    words.extend(Some(late_timers.as_str()).filter(|words| !words.is_empty()));
     // The incoming kernel inherits it.
     words.extend(Some(append).filter(|append| !append.is_empty()));
     words.join(" ")
@@ -310,6 +315,9 @@ mod tests {
         let mut plan = Plan::new(Workload::Custom);
         assert!(cmdline(&plan, Accel::Tcg, "").contains("trace_instance="));
         assert!(cmdline(&plan, Accel::Kvm, "a=1").ends_with(" no-kvmclock a=1"));
+        assert!(cmdline(&plan, Accel::Tcg, "").contains(" tsc_early_khz="));
+        plan.deterministic = true;
+        assert!(!cmdline(&plan, Accel::Tcg, "").contains("tsc"), "that would be another each time");
         plan.fault = Some(Fault::NoKvm);
         assert!(cmdline(&plan, Accel::Tcg, "").contains("clearcpuid=svm,vmx"));
         plan.fault = Some(Fault::NoFlightRecorder);

@@ -106,9 +106,11 @@ GRUB_CMDLINE_LINUX=\"console=ttyS0 loglevel=4 panic=-1\"
 GRUB_DISABLE_RECOVERY=true
 ";
 
-/// GRUB's configuration until `update-grub` has run on the host itself.
-pub fn first_grub_cfg(release: &str) -> String {
-    format!("linux /boot/vmlinuz-{release} root=/dev/vda ro console=ttyS0 loglevel=4 panic=-1\nboot\n")
+/// GRUB's configuration, with kernel `parameters`, until `update-grub` has run on the host itself.
+pub fn first_grub_cfg(release: &str, parameters: &str) -> String {
+    format!(
+        "linux /boot/vmlinuz-{release} root=/dev/vda ro console=ttyS0 loglevel=4 panic=-1 {parameters}\nboot\n"
+    )
 }
 
 /// A root of its own, unpacked, to try packages in.

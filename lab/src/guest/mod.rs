@@ -29,7 +29,7 @@ pub(crate) mod luo;
 mod mailbox;
 mod mapping;
 mod mounts;
-mod observer;
+pub(crate) mod observer;
 pub(crate) mod pattern;
 mod process;
 mod results;

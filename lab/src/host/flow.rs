@@ -6,6 +6,7 @@ use crate::guest::pattern::mix;
 use crate::kernel::Kernel;
 use crate::plan::{Guest, Luo, Plan, Workload};
 use crate::qemu::Accel;
+use crate::tsc;
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use toolbox::program::CP;
 use toolbox::progress::Progress;
 
 /// Units and scripts that make the host one of the lab's: what is in it, and where it goes.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 8] = [
     (include_str!("guests.service"), "/etc/systemd/system/lab-guests.service"),
     (include_str!("restore.service"), "/etc/systemd/system/lab-restore.service"),
     (include_str!("administrator.service"), "/etc/systemd/system/lab-administrator.service"),
@@ -26,14 +27,12 @@ const FILES: [(&str, &str); 9] = [
     (include_str!("manager.conf"), "/etc/systemd/system.conf.d/lab.conf"),
     (include_str!("patient.conf"), "/etc/systemd/system/blackout-arm.service.d/lab.conf"),
     (include_str!("patient.conf"), "/etc/systemd/system/blackout-collect.service.d/lab.conf"),
-    (include_str!("grub.cfg"), "/etc/default/grub.d/lab.cfg"),
 ];
 /// Folders of these files that a new host lacks.
-const FOLDERS: [&str; 4] = [
+const FOLDERS: [&str; 3] = [
     "/etc/systemd/system.conf.d",
     "/etc/systemd/system/blackout-arm.service.d",
     "/etc/systemd/system/blackout-collect.service.d",
-    "/etc/default/grub.d",
 ];
 /// What a VMM's own hook does.
 const PAUSE_HOOK: &str =
@@ -162,12 +161,22 @@ impl Host {
         let nothing = Luo { sessions: 0, files: 0, file_bytes: 0 };
         let plan = Plan { guests: vec![guest], ..Plan::new(Workload::Luo(nothing)) };
         let plan = file("lab.json", &serde_json::to_vec(&plan)?)?;
-        let grub = file("grub.cfg", debian_root::first_grub_cfg(&self.kernel.release).as_bytes())?;
+        // While the host stops the emulator, the clock runs on, which the kernel would take for a stall of RCU.
+        let mut parameters = "rcupdate.rcu_cpu_stall_suppress=1".to_owned();
+        if self.accel == Accel::Tcg {
+            parameters += &format!(" {}", tsc::parameters());
+        }
+        let defaults = format!("GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX {parameters}\"\n");
+        let grub_defaults = file("grub-defaults", defaults.as_bytes())?;
+        let grub =
+            file("grub.cfg", debian_root::first_grub_cfg(&self.kernel.release, &parameters).as_bytes())?;
         let kernel = format!("/boot/vmlinuz-{}", self.kernel.release);
         let mut things = vec![
             Put::File(&self.kernel.image, &kernel),
             Put::Link("/vmlinuz", &kernel[1..]),
             Put::File(&grub, "/boot/grub/grub.cfg"),
+            Put::Folder("/etc/default/grub.d"),
+            Put::File(&grub_defaults, "/etc/default/grub.d/lab.cfg"),
             Put::File(&self.deb, "/root/blackout.deb"),
             Put::File(&self.lab, "/usr/local/bin/blackout-lab"),
             Put::File(&plan, "/lab.json"),
