@@ -44,5 +44,3 @@ pub mod report;
 pub mod stitch;
 pub mod timeline;
 pub mod tui;
-
-pub use agent::mark;

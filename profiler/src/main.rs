@@ -235,7 +235,7 @@ fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Mark { name, vm, pid } => {
             let pid = pid.unwrap_or_else(std::os::unix::process::parent_id);
-            agent::mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
+            profiler_mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
         }
         Command::Report(args) => return cli::report::run(&args, &mut stdout),
         Command::Last(args) => return cli::report::last(&args, &mut stdout),

@@ -12,13 +12,14 @@ use std::{
 
 use tokio::process::Command;
 
+use profiler_mark::ticks;
+
 use super::{
     AgentError, anchors, boot,
     error::chain,
     identity, kallsyms, kmsg,
     probes::{Left, Look, Probes},
     state::{self, Recorder},
-    ticks::ticks,
     tracefs::Instance,
 };
 use crate::{

@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use profiler_mark::MarkError;
+
 use super::bpf::BpfError;
 use crate::{
     evidence::carrier::CarrierError,
@@ -19,9 +21,7 @@ pub enum AgentError {
     Syscall { call: &'static str, source: io::Error },
     #[error(transparent)]
     Bpf(#[from] BpfError),
-    #[error(
-        "tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing"
-    )]
+    #[error("{}", MarkError::NoTracefs)]
     NoTracefs,
     #[error(
         "no kernel image is armed: {} holds no recording that was begun by `blackout arm`; run it first",
@@ -42,8 +42,6 @@ pub enum AgentError {
     Write { path: PathBuf, source: WriteError },
     #[error("cannot read recording {}", path.display())]
     Read { path: PathBuf, source: ReadError },
-    #[error("a mark needs a name with something printable in it")]
-    MarkName,
     #[error("cannot run {program}")]
     Command { program: String, source: io::Error },
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use profiler_common::hot::{self, EPOCHS, kfunc};
+use profiler_mark::ticks;
 
 use super::{
     bpf::{
@@ -14,7 +15,6 @@ use super::{
         sys::{self, Kind},
     },
     probes::{c_string, kprobe_pmu},
-    ticks::ticks,
 };
 use crate::{
     btf::Btf,

@@ -5,10 +5,11 @@ use std::{
     io::Read,
 };
 
+use profiler_mark::ticks;
 use rustix::time::ClockId;
 use sha2::{Digest, Sha256};
 
-use super::{AgentError, anchors::nanoseconds, ticks::ticks};
+use super::{AgentError, anchors::nanoseconds};
 use crate::{
     evidence::{
         facts::{Fact, facts, tsc_khz},

@@ -2,10 +2,11 @@
 
 use std::{io, path::Path};
 
+use profiler_mark::ticks;
+
 use super::{
     AgentError, anchors, arm, kmsg, probes,
     state::{self, Recorder},
-    ticks::ticks,
     tracefs::Instance,
 };
 use crate::{

@@ -13,6 +13,7 @@ use std::{
 };
 
 use profiler_common::record::{REJECTED, RUN_NS, SEEN};
+use profiler_mark::ticks;
 
 use super::{
     AgentError,
@@ -22,7 +23,6 @@ use super::{
         sys::{self, Kind},
     },
     handlers, hot, missed, names,
-    ticks::ticks,
     together::{Targets, TogetherError},
     vcpus,
 };

@@ -7,13 +7,14 @@ use std::{
     path::Path,
 };
 
+use profiler_mark::tracefs::{FLIGHT_RECORDER, RECORD_EVENT};
+
 use super::{
     AgentError,
-    arm::EVENT,
     error::chain,
     identity, kallsyms, kmsg, load,
     probes::{self, Look, Probes},
-    tracefs::{self, FLIGHT_RECORDER, Instance},
+    tracefs::{self, Instance},
 };
 use crate::{
     catalogue::{CATALOGUE, Way},
@@ -90,7 +91,7 @@ fn tried(attach: bool, missing: &Seen<Vec<&str>>, global: Seen<&Instance>) -> Re
             "{listener} records what probes say: it is armed or being read"
         )));
     }
-    let enable = format!("events/{EVENT}/enable");
+    let enable = format!("events/{RECORD_EVENT}/enable");
     let was_off = global.get(&enable).is_ok_and(|text| text.starts_with('0'));
     let states = |side| {
         Probes::attach_for_now(side, Look::default(), || ()).map(|(_out_again, coverage)| coverage.probes)
@@ -108,7 +109,7 @@ fn tried(attach: bool, missing: &Seen<Vec<&str>>, global: Seen<&Instance>) -> Re
 fn listener(global: &Instance) -> Option<String> {
     let on = |instance: &Instance| {
         let is_on = |file: &str| instance.get(file).is_ok_and(|text| text.trim() == "1");
-        is_on("tracing_on") && is_on(&format!("events/{EVENT}/enable"))
+        is_on("tracing_on") && is_on(&format!("events/{RECORD_EVENT}/enable"))
     };
     // An event left on in the global buffer is nobody's, unless a `collect` is going to read it.
     if identity::run_on_cmdline().is_some() && on(global) {
@@ -126,7 +127,7 @@ fn recorder() -> Result<Option<Recorder>, AgentError> {
         instance: FLIGHT_RECORDER.to_owned(),
         bytes: number(instance.get("buffer_total_size_kb")?).unwrap_or(0) * 1024,
         clock: instance.clock()?,
-        armed: instance.get(&format!("events/{EVENT}/enable"))?.trim() == "1",
+        armed: instance.get(&format!("events/{RECORD_EVENT}/enable"))?.trim() == "1",
         // `show_last_boot_header`, kernel/trace/trace.c, Linux 7.3; a cold boot's empty ring says so too.
         previous_boot: records > 0
             && instance.get("last_boot_info").is_ok_and(|text| !text.starts_with("# Current")),

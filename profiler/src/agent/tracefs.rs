@@ -7,16 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use profiler_mark::tracefs::{FLIGHT_RECORDER, ROOT};
+
 use super::{AgentError, error::chain};
 use crate::recording::{
     Frame, Side,
     frame::{Body, TraceBuffer},
 };
-
-const ROOT: &str = "/sys/kernel/tracing";
-
-/// Instance that carries the outgoing kernel's last events: `trace_instance=boot_map@trace`.
-pub const FLIGHT_RECORDER: &str = "boot_map";
 
 /// Whether tracefs is mounted and may be entered.
 pub fn reachable() -> io::Result<()> {

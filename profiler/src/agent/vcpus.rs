@@ -7,6 +7,7 @@ use std::{
 };
 
 use profiler_common::vcpu::{self, Hook};
+use profiler_mark::ticks;
 
 use super::{
     bpf::{
@@ -15,7 +16,6 @@ use super::{
         sys::{self, Kind},
     },
     probes::kprobe_pmu,
-    ticks::ticks,
     tracefs::Instance,
 };
 use crate::{

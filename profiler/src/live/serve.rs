@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use profiler_mark::ticks;
 use rustix::time::ClockId;
 use thiserror::Error;
 
@@ -23,7 +24,7 @@ use super::{
     tls::Guard,
 };
 use crate::{
-    agent::{AgentError, anchors::nanoseconds, identity, state, ticks::ticks},
+    agent::{AgentError, anchors::nanoseconds, identity, state},
     recording::{Body, Side, frame::Kernel, reader},
 };
 

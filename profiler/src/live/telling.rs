@@ -12,6 +12,7 @@ use std::{
 };
 
 use profiler_common::vcpu::VcpuRecord;
+use profiler_mark::ticks;
 
 use super::{
     boot_log,
@@ -25,7 +26,6 @@ use super::{
 use crate::{
     agent::{
         AgentError, anchors,
-        ticks::ticks,
         tracefs::{Instance, Marker},
     },
     catalogue::CATALOGUE,

@@ -1,4 +1,4 @@
-//! The counter that runs on across kexec.
+//! The counter that runs on across the kexec.
 
 /// Reads the time stamp counter, ordered against the instructions around it; ticks.
 #[cfg(target_arch = "x86_64")]
