@@ -2,12 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::evidence::{
+use profiler_mark::MarkLine;
+use profiler_report::evidence::{
     carrier::{AnchorLine, assemble, chunks},
     mark::Mark,
 };
-use profiler::recording::Body;
-use profiler_mark::MarkLine;
+use profiler_report::recording::Body;
 
 fuzz_target!(|text: &str| {
     let _ = assemble(text.lines());

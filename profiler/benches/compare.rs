@@ -7,6 +7,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use profiler::{
     compare::{self, Options, Verdict, random::Random},
     inputs,
+};
+use profiler_report::{
     recording::read,
     report::{self, Report, Span},
 };

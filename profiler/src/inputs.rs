@@ -11,14 +11,14 @@ use std::{
     thread,
 };
 
-use serde::Deserialize;
-use thiserror::Error;
-
-use crate::{
-    compare::Run,
+use profiler_report::{
     recording::reader::{self, ReadError},
     report::{self, Report, ReportError},
 };
+use serde::Deserialize;
+use thiserror::Error;
+
+use crate::compare::Run;
 
 /// What a recording's file begins with.
 const MAGIC: &[u8] = b"BLACKOUT";

@@ -259,7 +259,7 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Tui(args) => cli::tui::run(&args)?,
         Command::Schema { of } => {
             let schema = match of {
-                Schema::Report => profiler::report::schema(),
+                Schema::Report => profiler_report::report::schema(),
                 Schema::Compare => profiler::compare::schema(),
                 Schema::Budget => profiler::compare::budget::schema(),
                 Schema::Trend => profiler::compare::trend::schema(),

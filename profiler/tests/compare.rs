@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use profiler::{
+use profiler_report::{
     recording::read,
     report::{self, Outcome, Report},
 };

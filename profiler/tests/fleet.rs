@@ -21,12 +21,9 @@ use profiler::{
             proto::{Data, KeyValue, MetricsRequest, Span, TraceRequest, Value},
         },
     },
-    report::Report,
 };
+use profiler_report::{report::Report, testing::rich};
 use prost::Message;
-
-#[path = "rich/mod.rs"]
-mod rich;
 
 const BOTH: Signals = Signals { traces: true, metrics: true };
 
@@ -74,8 +71,9 @@ fn a_trace_has_every_phase_and_span_where_the_report_has_it() {
             assert_eq!(span.start_time_unix_nano as i64 - origin as i64, phase.start_ns, "{}", phase.id);
             assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, phase.duration_ns);
             let inside: Vec<&Span> = spans.iter().filter(|s| s.parent_span_id == span.span_id).collect();
-            let names =
-                |spans: &[profiler::report::Span]| spans.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+            let names = |spans: &[profiler_report::report::Span]| {
+                spans.iter().map(|s| s.name.clone()).collect::<Vec<_>>()
+            };
             assert_eq!(inside.iter().map(|s| s.name.clone()).collect::<Vec<_>>(), names(&phase.spans));
         }
         let mut parents = spans.iter().filter(|span| !span.parent_span_id.is_empty());
@@ -221,7 +219,7 @@ fn a_run_that_is_only_armed_is_not_told_before_it_has_happened() {
     let (base, _script) = collector(&[]);
     let mut armed = rich::fixture("plain");
     let done = armed.clone();
-    (armed.incoming, armed.outcome) = (None, profiler::report::Outcome::Partial);
+    (armed.incoming, armed.outcome) = (None, profiler_report::report::Outcome::Partial);
     assert!(armed.is_open());
     assert_eq!(push(dir.path(), &base, &[armed.clone()]).queued, 0);
     assert_eq!(push(dir.path(), &base, &[done]).queued, 1);

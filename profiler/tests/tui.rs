@@ -8,8 +8,6 @@ use profiler::{
         message::Message,
         replay::{self, Playback},
     },
-    recording::read,
-    report::{self, Report},
     tui::{
         action::Action,
         screen::{Link, Screen},
@@ -18,10 +16,12 @@ use profiler::{
         view,
     },
 };
+use profiler_report::{
+    recording::read,
+    report::{self, Report},
+    testing::rich,
+};
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
-
-#[path = "rich/mod.rs"]
-mod rich;
 
 const SIZES: [(u16, u16); 3] = [(80, 24), (120, 40), (200, 60)];
 

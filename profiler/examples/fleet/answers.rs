@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use profiler::report::{Outcome, Report, Span};
+use profiler_report::report::{Outcome, Report, Span};
 use serde_json::{Value, json};
 
 use crate::host::KERNELS;

@@ -4,7 +4,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use profiler::{
+use profiler_report::{
     catalogue::{CATALOGUE, Place},
     report::{
         self, Clock, Failure, Handover, Identity, Kernel, Outcome, Phase, Report, Run, SCHEMA, Span, Vcpu,

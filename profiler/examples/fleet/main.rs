@@ -10,12 +10,12 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use profiler::{
+use profiler::render::{
+    openmetrics::{self, Tally},
+    parquet::Writer,
+};
+use profiler_report::{
     files::{self, Pending},
-    render::{
-        openmetrics::{self, Tally},
-        parquet::Writer,
-    },
     report,
 };
 

@@ -6,6 +6,13 @@ use profiler_mark::{
     ticks,
     tracefs::{FLIGHT_RECORDER, RECORD_EVENT},
 };
+use profiler_report::{
+    evidence::carrier::{self, AnchorLine, MonotonicLine},
+    recording::{
+        Frame, Side,
+        frame::{Body, Run},
+    },
+};
 use rustix::time::ClockId;
 
 use super::{
@@ -13,13 +20,6 @@ use super::{
     probes::{self, Look, Probes},
     state::{self, Recorder},
     tracefs::{Instance, Marker},
-};
-use crate::{
-    evidence::carrier::{self, AnchorLine, MonotonicLine},
-    recording::{
-        Frame, Side,
-        frame::{Body, Run},
-    },
 };
 
 /// Anchors in one burst: the tightest of them bounds the clock.

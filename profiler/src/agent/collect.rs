@@ -10,6 +10,11 @@ use std::{
     sync::mpsc,
 };
 
+use profiler_report::recording::{
+    Frame, Side,
+    frame::{Body, CommandResult, Coverage},
+    reader,
+};
 use tokio::process::Command;
 
 use profiler_mark::ticks;
@@ -22,14 +27,7 @@ use super::{
     state::{self, Recorder},
     tracefs::Instance,
 };
-use crate::{
-    privilege,
-    recording::{
-        Frame, Side,
-        frame::{Body, CommandResult, Coverage},
-        reader,
-    },
-};
+use crate::privilege;
 
 /// Where `collect` in an initramfs leaves its half: `/run` goes on into the system.
 const INITRAMFS_STATE: &str = "/run/blackout/initramfs";

@@ -3,13 +3,13 @@
 use std::{io, path::PathBuf};
 
 use profiler_mark::MarkError;
-
-use super::bpf::BpfError;
-use crate::{
+use profiler_report::{
     evidence::carrier::CarrierError,
-    kexec::{cmdline::CmdlineError, stamp::StampError},
     recording::{reader::ReadError, writer::WriteError},
 };
+
+use super::bpf::BpfError;
+use crate::kexec::{cmdline::CmdlineError, stamp::StampError};
 
 /// An error of the agent; the cause is its source. The text names the file, probe or kernel option and what to do next.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,13 @@ use std::{
 
 use profiler_common::hot::{self, EPOCHS, kfunc};
 use profiler_mark::ticks;
+use profiler_report::{
+    catalogue::{CATALOGUE, Milestone, Probe, Way},
+    recording::{
+        Side,
+        frame::{Counted, ProbeState, Share},
+    },
+};
 
 use super::{
     bpf::{
@@ -16,14 +23,7 @@ use super::{
     },
     probes::{c_string, kprobe_pmu},
 };
-use crate::{
-    btf::Btf,
-    catalogue::{CATALOGUE, Milestone, Probe, Way},
-    recording::{
-        Side,
-        frame::{Counted, ProbeState, Share},
-    },
-};
+use crate::btf::Btf;
 
 /// Where the shares are written out: as late as the vCPUs' last exits.
 const FLUSH_AT: &std::ffi::CStr = c"machine_kexec";

@@ -6,11 +6,7 @@ use std::{
 };
 
 use profiler_mark::ticks;
-use rustix::time::ClockId;
-use sha2::{Digest, Sha256};
-
-use super::{AgentError, anchors::nanoseconds};
-use crate::{
+use profiler_report::{
     evidence::{
         facts::{Fact, facts, tsc_khz},
         kmsg,
@@ -20,6 +16,10 @@ use crate::{
         frame::{Kernel, Run},
     },
 };
+use rustix::time::ClockId;
+use sha2::{Digest, Sha256};
+
+use super::{AgentError, anchors::nanoseconds};
 
 /// A new run's identity.
 pub fn new_run() -> Result<Run, AgentError> {

@@ -14,6 +14,13 @@ use std::{
 
 use profiler_common::record::{REJECTED, RUN_NS, SEEN};
 use profiler_mark::ticks;
+use profiler_report::{
+    catalogue::{CATALOGUE, Probe, Way},
+    recording::{
+        Side,
+        frame::{Counted, Coverage, ProbeState},
+    },
+};
 
 use super::{
     AgentError,
@@ -26,14 +33,7 @@ use super::{
     together::{Targets, TogetherError},
     vcpus,
 };
-use crate::{
-    btf::Btf,
-    catalogue::{CATALOGUE, Probe, Way},
-    recording::{
-        Side,
-        frame::{Counted, Coverage, ProbeState},
-    },
-};
+use crate::btf::Btf;
 
 const PIN_DIR: &str = "/sys/fs/bpf/blackout";
 

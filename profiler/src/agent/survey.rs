@@ -8,6 +8,11 @@ use std::{
 };
 
 use profiler_mark::tracefs::{FLIGHT_RECORDER, RECORD_EVENT};
+use profiler_report::{
+    catalogue::{CATALOGUE, Way},
+    evidence,
+    recording::Side,
+};
 
 use super::{
     AgentError,
@@ -16,12 +21,7 @@ use super::{
     probes::{self, Look, Probes},
     tracefs::{self, Instance},
 };
-use crate::{
-    catalogue::{CATALOGUE, Way},
-    check::{Facts, NotTried, Recorder, Seen, Tried},
-    evidence,
-    recording::Side,
-};
+use crate::check::{Facts, NotTried, Recorder, Seen, Tried};
 
 /// Symbols that tell what a kernel can do, beside those of the catalogue.
 const TELLING: [&str; 2] = ["luo_file_handler_list", "register_fprobe_ips"];

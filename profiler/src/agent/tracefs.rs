@@ -8,12 +8,12 @@ use std::{
 };
 
 use profiler_mark::tracefs::{FLIGHT_RECORDER, ROOT};
-
-use super::{AgentError, error::chain};
-use crate::recording::{
+use profiler_report::recording::{
     Frame, Side,
     frame::{Body, TraceBuffer},
 };
+
+use super::{AgentError, error::chain};
 
 /// Whether tracefs is mounted and may be entered.
 pub fn reachable() -> io::Result<()> {

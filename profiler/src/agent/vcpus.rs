@@ -8,6 +8,10 @@ use std::{
 
 use profiler_common::vcpu::{self, Hook};
 use profiler_mark::ticks;
+use profiler_report::{
+    evidence::format::EventFormat,
+    recording::{Side, frame::ProbeState},
+};
 
 use super::{
     bpf::{
@@ -17,10 +21,6 @@ use super::{
     },
     probes::kprobe_pmu,
     tracefs::Instance,
-};
-use crate::{
-    evidence::format::EventFormat,
-    recording::{Side, frame::ProbeState},
 };
 
 /// KVM's tracepoints: catalogue name, event. Exits first: an exit without its entry tells that the entry was missed.

@@ -4,14 +4,12 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use profiler::{
-    compare::{
-        self, Comparison, Options, Run, Verdict,
-        budget::{self, Increase, Nanoseconds, State},
-        render,
-    },
-    render::clean,
+use profiler::compare::{
+    self, Comparison, Options, Run, Verdict,
+    budget::{self, Increase, Nanoseconds, State},
+    render,
 };
+use profiler_report::render::clean;
 
 use super::output::{self, Output};
 

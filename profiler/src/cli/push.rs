@@ -7,8 +7,8 @@ use clap::ValueEnum;
 use profiler::{
     inputs,
     push::{Collector, Queue, Signals},
-    report::Report,
 };
+use profiler_report::report::Report;
 
 /// Send live updates to an OpenTelemetry collector: each as a trace, all as metrics
 ///

@@ -9,15 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use profiler::{
-    live::{
-        client::{self, Heard, Target},
-        decode,
-        message::Message,
-        replay::{self, Timed},
-    },
-    recording::reader,
+use profiler::live::{
+    client::{self, Heard, Target},
+    decode,
+    message::Message,
+    replay::{self, Timed},
 };
+use profiler_report::recording::reader;
 
 use super::connect::Connect;
 

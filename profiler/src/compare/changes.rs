@@ -7,16 +7,14 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
 };
 
+use profiler_report::{catalogue::Place, duration, report::Kernel};
+
 use super::{
     model::*,
     named::Named,
     rows,
     run::{Run, SpanKey, Time},
     stats::median,
-};
-use crate::{
-    catalogue::Place,
-    report::{Kernel, text::duration},
 };
 
 /// Parameters that every run has its own value of.

@@ -26,9 +26,9 @@ pub use judge::least_runs;
 pub use model::*;
 pub use run::{Run, SpanKey};
 
-use crate::report;
 use judge::Judge;
 use named::Named;
+use profiler_report::report;
 
 /// What to hold differences to.
 #[derive(Debug, Clone, PartialEq)]

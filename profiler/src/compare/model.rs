@@ -1,11 +1,11 @@
 //! `blackout.compare/1`: field names are a contract with the tools that read them.
 
+use profiler_report::{catalogue::Place, report::Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Check;
 pub use super::stats::{Estimate, Method};
-use crate::{catalogue::Place, report::Tool};
 
 /// Value of [`Comparison::schema`].
 pub const SCHEMA: &str = "blackout.compare/1";

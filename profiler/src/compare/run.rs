@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::spoil::Spoil;
-use crate::{
+use profiler_report::{
     catalogue::Place,
     report::{self, Kernel, Report, Span, VmStatus},
 };
+
+use super::spoil::Spoil;
 
 /// One live update: one replicate.
 #[derive(Debug, Clone)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
+use profiler_report::{
     catalogue::{Place, boot_symbol},
     report::{Coverage, Handover, Outcome, Report},
 };

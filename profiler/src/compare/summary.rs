@@ -1,7 +1,8 @@
 //! The answer in one sentence.
 
+use profiler_report::duration;
+
 use super::{judge::TOO_MANY, model::*};
-use crate::report::text::duration;
 
 /// From "slower" to "where".
 pub fn of(comparison: &Comparison) -> String {

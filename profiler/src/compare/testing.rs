@@ -1,10 +1,11 @@
 //! Runs for tests: what `blackout` would have recorded of machines that never were.
 
-use super::{Run, random::Random};
-use crate::{
+use profiler_report::{
     catalogue::Place,
     report::{Clock, Handover, Kernel, Loss, Outcome, Overhead, Phase, Report, SCHEMA, Span, Window, tool},
 };
+
+use super::{Run, random::Random};
 
 /// Phases of [`report`]: id, kernel, nanoseconds.
 pub const PHASES: [(&str, Place, u64); 5] = [
@@ -43,7 +44,7 @@ pub fn report(id: &str, mut time: impl FnMut(&str, u64) -> u64) -> Report {
     Report {
         schema: SCHEMA.to_owned(),
         tool: tool(),
-        run: crate::report::Run {
+        run: profiler_report::report::Run {
             id: id.to_owned(),
             recorded_at: format!("2026-11-22T00:00:{id:0>9}Z"),
             host: "lab".to_owned(),

@@ -1,8 +1,7 @@
+use profiler_report::report::{Identity, Outcome, ProbeLoss, Report, Vm, VmStatus};
+
 use super::{testing::*, *};
-use crate::{
-    compare::random::Random,
-    report::{Identity, Outcome, ProbeLoss, Report, Vm, VmStatus},
-};
+use crate::compare::random::Random;
 
 fn run(report: &Report) -> Run {
     Run::new(format!("file-{}", report.run.id), report)
@@ -135,13 +134,13 @@ fn lossy_runs_are_left_out_where_they_are_spoiled_and_only_there() {
 #[test]
 fn a_probe_that_missed_calls_spoils_its_borders_and_spans() {
     let mut one = report("1", |_, ns| ns);
-    one.coverage = vec![crate::report::Coverage {
+    one.coverage = vec![profiler_report::report::Coverage {
         probe: "restore-function".to_owned(),
         family: "luo".to_owned(),
-        kernel: crate::catalogue::Place::Incoming,
+        kernel: profiler_report::catalogue::Place::Incoming,
         symbol: Some("luo_restore".to_owned()),
         method: "boot-kprobe".to_owned(),
-        state: crate::report::ProbeState::Fired,
+        state: profiler_report::report::ProbeState::Fired,
         hits: 1,
         reason: None,
     }];

@@ -1,10 +1,10 @@
 //! Build after build: how the window and each phase went, and where they changed.
 
+use profiler_report::report::{Kernel, Tool, tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{rows, run::Run, stats};
-use crate::report::{Kernel, Tool, tool};
 
 /// Value of [`Trend::schema`].
 pub const SCHEMA: &str = "blackout.trend/1";

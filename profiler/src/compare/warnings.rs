@@ -150,7 +150,7 @@ pub fn undecided(phases: &[Row]) -> BTreeSet<String> {
 
 /// Both kernels; `None` of a run that did not see both.
 fn builds(run: &Run) -> Option<String> {
-    let of = |kernel: &crate::report::Kernel| {
+    let of = |kernel: &profiler_report::report::Kernel| {
         let id: String = kernel.build_id.chars().take(12).collect();
         format!("{} {id}", kernel.release)
     };

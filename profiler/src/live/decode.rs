@@ -1,10 +1,10 @@
 //! Bytes of a stream -> messages. They come from outside: any bytes give messages or are counted as
 //! malformed, memory is bounded, and no string steers a terminal.
 
+use profiler_report::{evidence::text::scrub, report::Report};
 use serde_json::Value;
 
 use super::message::{MAX_LINE_BYTES, Message};
-use crate::{evidence::text::scrub, report::Report};
 
 /// Bytes of a string of a report: the longest are histograms.
 const MAX_REPORT_STRING: usize = 64 * 1024;

@@ -4,15 +4,14 @@
 //! second. The two halves of a live update are told by two agents, one under each kernel: what joins them
 //! is the run id. A reader skips types it does not know.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
-use crate::{
+use profiler_report::{
     catalogue::{CATALOGUE, Milestone},
     recording::Side,
     report::Report,
     stitch::{Moment, Sighting, What},
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// Value of [`Hello::schema`].
 pub const SCHEMA: &str = "blackout.stream/1";

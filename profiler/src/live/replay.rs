@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
+use profiler_report::{
+    clock::Hz,
+    recording::Recording,
+    report::{self, ReportError},
+    stitch::{self, Sighting, What},
+    timeline,
+};
+
 use super::{
     decode::Decoder,
     message::{Counters, Hello, Message, Place, SCHEMA},
     shorten::shorten,
     state::State,
     tally::Tally,
-};
-use crate::{
-    clock::Hz,
-    recording::Recording,
-    report::{self, ReportError},
-    stitch::{self, Sighting, What},
-    timeline,
 };
 
 /// A message and when it comes, from the beginning of the replay.
@@ -220,7 +221,8 @@ impl Playback {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{live::state::Clock, recording::read};
+    use crate::live::state::Clock;
+    use profiler_report::recording::read;
 
     /// The messages of a recording, and the window that its report says; nanoseconds.
     fn plain() -> (Vec<Timed>, u64) {

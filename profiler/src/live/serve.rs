@@ -12,6 +12,7 @@ use std::{
 };
 
 use profiler_mark::ticks;
+use profiler_report::recording::{Body, Side, frame::Kernel, reader};
 use rustix::time::ClockId;
 use thiserror::Error;
 
@@ -23,10 +24,7 @@ use super::{
     telling::Telling,
     tls::Guard,
 };
-use crate::{
-    agent::{AgentError, anchors::nanoseconds, identity, state},
-    recording::{Body, Side, frame::Kernel, reader},
-};
+use crate::agent::{AgentError, anchors::nanoseconds, identity, state};
 
 /// How long clients have to take the last lines.
 const GRACE: Duration = Duration::from_secs(3);
@@ -203,7 +201,7 @@ fn subject(options: &ServeOptions) -> Result<Subject, AgentError> {
         }
     }
     // The kernel's scale is there at once; reading all of its log for the frequency is not.
-    let scaled = crate::agent::anchors::scale().and_then(crate::clock::sched_clock::hz);
+    let scaled = crate::agent::anchors::scale().and_then(profiler_report::clock::sched_clock::hz);
     Ok(Subject { side, run, symbols, recording, tsc_hz: scaled.or(tsc_hz) })
 }
 

@@ -1,7 +1,8 @@
 //! A report that fits a line.
 
+use profiler_report::report::{Report, Span};
+
 use super::message::{MAX_LINE_BYTES, Message};
-use crate::report::{Report, Span};
 
 /// The message of a report, without its shortest spans if it would be longer than readers take.
 pub fn shorten(report: Report) -> Message {
@@ -57,7 +58,7 @@ fn count(spans: &[Span]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{recording::read, report};
+    use profiler_report::{recording::read, report};
 
     #[test]
     fn the_shortest_go_first_and_are_counted() {

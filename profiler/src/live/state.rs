@@ -7,8 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::message::{Counters, Hello, INITCALL, LossPlace, Message, Place};
-use crate::{
+use profiler_report::{
     catalogue::CATALOGUE,
     clock::Hz,
     recording::Side,
@@ -16,6 +15,8 @@ use crate::{
     stitch::{Moment, Sighting, Source, What},
     timeline::Call,
 };
+
+use super::message::{Counters, Hello, INITCALL, LossPlace, Message, Place};
 
 /// Calls kept of one kernel.
 const MAX_CALLS: usize = 200_000;
@@ -206,7 +207,7 @@ impl State {
 
     /// Where the window begins: the last call of reboot(2), or what stands for it; at the earliest.
     fn start(&self, now: Duration) -> Option<u64> {
-        use crate::catalogue::Milestone;
+        use profiler_report::catalogue::Milestone;
         let window = CATALOGUE.host_window.as_ref()?;
         let outgoing = self.outgoing.as_ref()?;
         let begins = |milestone: &Milestone| {
@@ -287,7 +288,7 @@ impl State {
     }
 
     fn mark(&mut self, kernel: Place, name: &str, tsc: u64, error_ticks: u64) {
-        use crate::catalogue::Milestone;
+        use profiler_report::catalogue::Milestone;
         let side = Side::from(kernel);
         let what = match name.parse() {
             Ok(Milestone::Log(text)) => What::Log { text },

@@ -13,6 +13,17 @@ use std::{
 
 use profiler_common::vcpu::VcpuRecord;
 use profiler_mark::ticks;
+use profiler_report::{
+    catalogue::CATALOGUE,
+    evidence::{
+        carrier,
+        probe_record::{ProbeCall, ProbeRecord},
+        trace::{Trace, TraceKind},
+    },
+    recording::{Body, Side, reader},
+    report,
+    stitch::{self, Half, Moment},
+};
 
 use super::{
     boot_log,
@@ -23,20 +34,9 @@ use super::{
     source::{Log, Source},
     tally::Tally,
 };
-use crate::{
-    agent::{
-        AgentError, anchors,
-        tracefs::{Instance, Marker},
-    },
-    catalogue::CATALOGUE,
-    evidence::{
-        carrier,
-        probe_record::{ProbeCall, ProbeRecord},
-        trace::{Trace, TraceKind},
-    },
-    recording::{Body, Side, reader},
-    report,
-    stitch::{self, Half, Moment},
+use crate::agent::{
+    AgentError, anchors,
+    tracefs::{Instance, Marker},
 };
 
 /// How often counters are told: what makes silence mean something.

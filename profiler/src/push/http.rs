@@ -89,7 +89,7 @@ impl Collector {
         if status.is_success() {
             return Answer::Taken(body);
         }
-        let words = crate::evidence::text::scrub(&body, 200);
+        let words = profiler_report::evidence::text::scrub(&body, 200);
         let why = format!("{status} {}", words.trim());
         // OTLP, "Retryable Response Codes".
         match status {

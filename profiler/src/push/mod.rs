@@ -16,18 +16,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use profiler_report::report::Report;
 use prost::Message;
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
+use crate::render::otlp::{self, proto::Response};
+
 pub use http::{Answer, Collector};
 use spool::Spool;
 use store::Store;
-
-use crate::{
-    render::otlp::{self, proto::Response},
-    report::Report,
-};
 
 /// The first wait before another try; each further one is twice as long, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);

@@ -5,8 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use profiler_report::files;
+
 use super::PushError;
-use crate::files;
 
 /// What waits.
 const WAITING: &str = "otlp";

@@ -7,10 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use profiler_report::{files, report::Report};
 use serde::{Deserialize, Serialize};
 
 use super::{PushError, Signals};
-use crate::{files, render::otlp::Totals, report::Report};
+use crate::render::otlp::Totals;
 
 /// Runs that are remembered; a recording that is older than so many live updates is long gone.
 const REMEMBERED: usize = 4_096;

@@ -6,9 +6,9 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use super::{clean, display};
-use crate::{
+use profiler_report::{
     catalogue::CATALOGUE,
+    render::{clean, display},
     report::{Outcome, Report, VmStatus},
 };
 
@@ -99,7 +99,7 @@ pub fn render(tally: &Tally) -> serde_json::Result<String> {
 }
 
 fn update(out: &mut Families, report: &Report) {
-    let release = |kernel: &Option<crate::report::Kernel>| {
+    let release = |kernel: &Option<profiler_report::report::Kernel>| {
         kernel.as_ref().map_or_else(String::new, |kernel| kernel.release.clone())
     };
     let (outgoing, incoming) = (release(&report.outgoing), release(&report.incoming));
@@ -297,9 +297,9 @@ fn escape(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        render::testing::report,
+    use profiler_report::{
         report::{Kernel, Phase},
+        testing::report,
     };
 
     fn rendered(report: Report) -> String {

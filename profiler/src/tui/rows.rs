@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
+use profiler_report::{
     catalogue::Place,
     report::{Report, Span},
 };
@@ -147,7 +147,7 @@ fn lane(kernel: Place, key: Option<u32>, mut spans: Vec<Row<'_>>, by_cpu: bool) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{recording::read, report};
+    use profiler_report::{recording::read, report};
 
     fn plain() -> Report {
         report::build(&read(include_bytes!("../../../fixtures/plain.blackout")).unwrap()).unwrap()

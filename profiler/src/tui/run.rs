@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use profiler_report::report::Report;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 
 use super::{
@@ -18,14 +19,11 @@ use super::{
     ui::{Ui, View},
     view,
 };
-use crate::{
-    live::{
-        client::{self, Heard, Target},
-        message::{Counters, Message},
-        replay::{Playback, Timed},
-        state::{Clock, Half, State},
-    },
-    report::Report,
+use crate::live::{
+    client::{self, Heard, Target},
+    message::{Counters, Message},
+    replay::{Playback, Timed},
+    state::{Clock, Half, State},
 };
 
 /// A frame takes some milliseconds: so many a second are enough for a clock, and cost little.

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use profiler_report::report::Report;
+
 use super::theme::Theme;
-use crate::{live::state::State, report::Report};
+use crate::live::state::State;
 
 /// How the news comes.
 #[derive(Debug, Clone, PartialEq)]

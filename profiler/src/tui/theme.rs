@@ -1,9 +1,8 @@
 //! Colours: those of Okabe and Ito ("Color Universal Design", 2008), which people with any common form of
 //! colour blindness tell apart. Nothing is said by colour alone: phases have letters, states have words.
 
+use profiler_report::catalogue::{CATALOGUE, Place};
 use ratatui::style::{Color, Modifier, Style};
-
-use crate::catalogue::{CATALOGUE, Place};
 
 /// Its place among all phases there are.
 fn place(id: &str) -> Option<usize> {

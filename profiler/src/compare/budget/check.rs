@@ -1,13 +1,12 @@
 //! Holds runs to a budget.
 
+use profiler_report::timeline::UNOBSERVED;
+
 use super::{Budget, Check, Limits, SpanLimits, State, Unit};
-use crate::{
-    compare::{
-        run::{Run, SpanKey, Time},
-        stats::{self, Estimate, Tests},
-        warnings::distinct,
-    },
-    timeline::UNOBSERVED,
+use crate::compare::{
+    run::{Run, SpanKey, Time},
+    stats::{self, Estimate, Tests},
+    warnings::distinct,
 };
 
 /// Checks every limit of a budget. `base` is the baseline of relative limits, and may be empty.

@@ -9,15 +9,11 @@ mod units;
 
 use std::collections::BTreeMap;
 
+use profiler_report::{catalogue::CATALOGUE, duration, report::Tool, timeline::UNOBSERVED};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    catalogue::CATALOGUE,
-    report::{Tool, text::duration},
-    timeline::UNOBSERVED,
-};
 pub use check::check;
 pub use units::{Increase, Nanoseconds};
 

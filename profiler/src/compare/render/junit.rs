@@ -2,8 +2,9 @@
 
 use std::fmt::Write;
 
+use profiler_report::render::xml::escape;
+
 use super::cases::{Case, Outcome};
-use crate::render::xml::escape;
 
 /// Renders one suite.
 pub fn render(cases: &[Case], suite: &str) -> String {

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write};
 
+use profiler_report::{duration, render::markdown::escape};
+
 use super::{
     super::{
         budget::{Check, Checked, State},
@@ -10,7 +12,6 @@ use super::{
     },
     text::{probability, releases, signed, verdict},
 };
-use crate::{render::markdown::escape, report::text::duration};
 
 /// Spans and changes that are listed.
 const SPANS: usize = 15;

@@ -2,13 +2,14 @@
 
 use std::fmt::{self, Write};
 
+use profiler_report::duration;
+
 use super::super::{
     budget::{Check, Checked, State},
     judge::TOO_MANY,
     model::*,
     summary::{label, percent},
 };
-use crate::report::text::duration;
 
 /// Spans, changes that are listed.
 const SPANS: usize = 12;

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use profiler_report::duration;
+
 use super::{super::trend::*, text::signed};
-use crate::report::text::duration;
 
 /// Heights of a sparkline.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use profiler_report::{catalogue::CATALOGUE, render::display, report::Report};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::display,
     incoming,
     proto::{
         Buckets, Data, ExponentialHistogram, Gauge, HistogramPoint, KeyValue, Metric, MetricsRequest, Number,
@@ -14,7 +14,6 @@ use super::{
     },
     resource, scope,
 };
-use crate::{catalogue::CATALOGUE, report::Report};
 
 /// Buckets grow by the 16th root of 2: a quantile is right to 2.2 %.
 const SCALE: i32 = 4;
@@ -208,9 +207,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        render::testing::report,
+    use profiler_report::{
         report::{Kernel, Window},
+        testing::report,
     };
 
     proptest! {

@@ -4,11 +4,12 @@ mod metrics;
 pub mod proto;
 mod trace;
 
+use profiler_report::report::{self, Report};
+
 pub use metrics::{Totals, metrics};
 pub use trace::{SPANS_IN_A_REQUEST, trace};
 
 use self::proto::{Resource, Scope, attribute};
-use crate::report::{self, Report};
 
 /// Where it all comes from. The instance is the host: one series a host, whatever runs there.
 fn resource(host: &str, arch: &str) -> Resource {

@@ -2,17 +2,17 @@
 //! Times are the report's, on the realtime of its origin. Ids are digests of the run's: the same live update sent
 //! twice is the same trace.
 
+use profiler_report::{
+    catalogue::Place,
+    render::{clean, display},
+    report::{self, Outcome, Report, Vm},
+};
 use sha2::{Digest, Sha256};
 
 use super::{
-    super::{clean, display},
     incoming,
     proto::{Event, KeyValue, ResourceSpans, ScopeSpans, Span, Status, TraceRequest, attribute},
     resource, scope,
-};
-use crate::{
-    catalogue::Place,
-    report::{self, Outcome, Report, Vm},
 };
 
 /// Spans of one request: some 500 KiB, well below what collectors take at once (4 MiB and more).

@@ -9,13 +9,12 @@ use ::parquet::{
     file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
     schema::parser::parse_message_type,
 };
+use profiler_report::{render::clean, report::Report};
 
 use self::{
     columns::{Buffer, COLUMNS},
     rows::{Row, rows},
 };
-use super::clean;
-use crate::report::Report;
 
 mod columns;
 mod rows;

@@ -2,12 +2,12 @@
 //! in every row, so that no query needs a join; dictionaries make that cheap.
 
 use ::parquet::data_type::ByteArray;
-
-use super::{
-    super::display,
-    columns::{COLUMNS, UPDATE_COLUMNS, Value},
+use profiler_report::{
+    render::display,
+    report::{Kernel, Phase, Report, Span, Vm},
 };
-use crate::report::{Kernel, Phase, Report, Span, Vm};
+
+use super::columns::{COLUMNS, UPDATE_COLUMNS, Value};
 
 /// Values in the order of [`COLUMNS`].
 pub type Row = [Value; COLUMNS.len()];

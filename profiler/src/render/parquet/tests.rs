@@ -2,12 +2,12 @@ use ::parquet::{
     file::reader::{FileReader, SerializedFileReader},
     record::Field,
 };
+use profiler_report::{
+    report::Span,
+    testing::{report, span},
+};
 
 use super::*;
-use crate::{
-    render::testing::{report, span},
-    report::Span,
-};
 
 fn read(report: &Report) -> Vec<Vec<(String, Field)>> {
     let mut writer = Writer::new(Vec::new()).unwrap();

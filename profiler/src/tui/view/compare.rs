@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use profiler_report::{
+    duration,
+    report::{Report, Vm},
+};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -11,7 +15,6 @@ use ratatui::{
 use super::{
     super::rows, super::screen::Screen, super::theme::Theme, super::ui::Ui, bar, clip, nothing, put,
 };
-use crate::report::{Report, Vm, text::duration};
 
 /// One thing in both.
 struct Pair<'a> {

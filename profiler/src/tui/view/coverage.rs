@@ -1,5 +1,9 @@
 //! What was probed, and what was lost.
 
+use profiler_report::{
+    duration,
+    report::{Coverage, Loss, ProbeState, Report},
+};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -7,10 +11,7 @@ use ratatui::{
 };
 
 use super::{super::screen::Screen, super::theme::Theme, super::ui::Ui, clip, nothing, put};
-use crate::{
-    live::state::Half,
-    report::{Coverage, Loss, ProbeState, Report, text::duration},
-};
+use crate::live::state::Half;
 
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
     let Some(report) = screen.report else {

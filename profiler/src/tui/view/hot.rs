@@ -1,5 +1,6 @@
 //! Functions that are counted instead of streamed: a table, and the histogram of the selected one.
 
+use profiler_report::{duration, render::hlog, report::Hot};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -7,10 +8,6 @@ use ratatui::{
 };
 
 use super::{super::screen::Screen, super::ui::Ui, bar, clip, nothing, put};
-use crate::{
-    render::hlog,
-    report::{Hot, text::duration},
-};
 
 /// From this width on there is room for kernel, phase and extremes.
 const WIDE: usize = 120;

@@ -10,6 +10,7 @@ mod timeline;
 
 pub use timeline::whole;
 
+use profiler_report::{duration, report::Outcome};
 use ratatui::{
     Frame,
     buffer::Buffer,
@@ -22,10 +23,7 @@ use super::{
     screen::{Link, Screen},
     ui::{Ui, VIEWS, View},
 };
-use crate::{
-    live::state::Clock,
-    report::{Outcome, text::duration},
-};
+use crate::live::state::Clock;
 
 /// Draws a frame; `ui` learns how much of its view is shown.
 pub fn draw(frame: &mut Frame, screen: &Screen, ui: &mut Ui) {
@@ -85,7 +83,7 @@ fn title<'a>(screen: &Screen<'a>) -> Line<'a> {
         }
     });
     if let Some(report) = screen.report {
-        let release = |kernel: &Option<crate::report::Kernel>| {
+        let release = |kernel: &Option<profiler_report::report::Kernel>| {
             kernel.as_ref().map_or("?".to_owned(), |kernel| kernel.release.clone())
         };
         let (from, to) = (release(&report.outgoing), release(&report.incoming));
@@ -177,7 +175,7 @@ fn nothing(buffer: &mut Buffer, area: Rect, screen: &Screen, what: &str) {
 }
 
 /// A span's name and whose it is.
-fn name(span: &crate::report::Span) -> String {
+fn name(span: &profiler_report::report::Span) -> String {
     match span.subject.as_str() {
         "" => span.name.clone(),
         subject => format!("{} [{subject}]", span.name),

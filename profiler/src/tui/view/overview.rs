@@ -1,5 +1,9 @@
 //! Phases, guests, and where the live update stands.
 
+use profiler_report::{
+    duration,
+    report::{Report, VmStatus},
+};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -7,10 +11,7 @@ use ratatui::{
 };
 
 use super::{super::screen::Screen, super::theme::Theme, super::ui::Ui, bar, clip, put};
-use crate::{
-    live::state::{Clock, Half},
-    report::{Report, VmStatus, text::duration},
-};
+use crate::live::state::{Clock, Half};
 
 /// Lines above the table: two of progress, the bar, and the baseline's bar.
 pub fn draw(buffer: &mut Buffer, area: Rect, screen: &Screen, ui: &mut Ui) {
@@ -44,7 +45,7 @@ fn progress<'a>(screen: &Screen<'a>) -> Line<'a> {
     let theme = screen.theme;
     let mut line = Line::default();
     if let Some(Half { counters, .. }) = &screen.state.outgoing {
-        line.push_span(Span::styled("preserved ", theme.kernel(crate::catalogue::Place::Outgoing)));
+        line.push_span(Span::styled("preserved ", theme.kernel(profiler_report::catalogue::Place::Outgoing)));
         line.push_span(format!("{} sessions, {} files", counters.sessions, counters.files));
         let unknown = counters.files_of_unknown_size;
         if counters.files > unknown {
@@ -55,7 +56,10 @@ fn progress<'a>(screen: &Screen<'a>) -> Line<'a> {
         }
     }
     if let Some(Half { counters, .. }) = &screen.state.incoming {
-        line.push_span(Span::styled("   restored ", theme.kernel(crate::catalogue::Place::Incoming)));
+        line.push_span(Span::styled(
+            "   restored ",
+            theme.kernel(profiler_report::catalogue::Place::Incoming),
+        ));
         let (sessions, files) = (counters.sessions, counters.files);
         line.push_span(format!("{sessions} sessions, {files} files, {} finished", counters.finished));
         if counters.vcpus > 0 {
@@ -71,7 +75,7 @@ fn doing<'a>(screen: &Screen<'a>) -> Line<'a> {
     let Some(half) = screen.state.incoming.as_ref().or(screen.state.outgoing.as_ref()) else {
         return Line::default();
     };
-    let name = |call: &crate::timeline::Call| match call.subject.as_str() {
+    let name = |call: &profiler_report::timeline::Call| match call.subject.as_str() {
         "" => call.name.clone(),
         subject => format!("{} [{subject}]", call.name),
     };

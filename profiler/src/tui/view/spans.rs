@@ -1,5 +1,6 @@
 //! The table of spans, and all that is known of the selected one.
 
+use profiler_report::duration;
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -12,7 +13,6 @@ use super::{
     super::ui::Ui,
     clip, name, nothing, put,
 };
-use crate::report::text::duration;
 
 /// From this width on there is room for a span's begin and task; else the last row has them.
 const WIDE: usize = 110;

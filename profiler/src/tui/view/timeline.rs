@@ -1,5 +1,9 @@
 //! Lanes of nested spans, with the phases above them.
 
+use profiler_report::{
+    duration,
+    report::{Phase, Report, Vm},
+};
 use ratatui::{
     buffer::Buffer,
     layout::Rect,
@@ -10,7 +14,6 @@ use ratatui::{
 use super::{
     super::rows, super::screen::Screen, super::theme::Theme, super::ui::Ui, clip, name, nothing, put,
 };
-use crate::report::{Phase, Report, Vm, text::duration};
 
 /// Cells of a lane's label.
 const LABEL: u16 = 18;
