@@ -6,9 +6,7 @@
 //! ```text
 //! btf         where members of the kernel's structures lie (pure)
 //! kexec       what the kexec is given: command line, stamped image (pure)
-//! compare     reports of two builds -> verdicts (pure)
 //! check       what a kernel offers -> how much of a live update could be measured (pure)
-//! inputs      files, folders, patterns -> reports, runs (I/O)
 //! render      many reports in the formats of a fleet's stores
 //! push        reports -> a collector, each once (I/O)
 //! host        what a host is set up with: command line, units, hooks (planning is pure)
@@ -20,9 +18,7 @@
 pub mod agent;
 pub mod btf;
 pub mod check;
-pub mod compare;
 pub mod host;
-pub mod inputs;
 pub mod kexec;
 pub mod live;
 pub mod privilege;

@@ -260,9 +260,9 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Schema { of } => {
             let schema = match of {
                 Schema::Report => profiler_report::report::schema(),
-                Schema::Compare => profiler::compare::schema(),
-                Schema::Budget => profiler::compare::budget::schema(),
-                Schema::Trend => profiler::compare::trend::schema(),
+                Schema::Compare => profiler_compare::schema(),
+                Schema::Budget => profiler_compare::budget::schema(),
+                Schema::Trend => profiler_compare::trend::schema(),
                 Schema::Stream => profiler::live::message::schema(),
                 Schema::Check => profiler::check::schema(),
             };

@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use profiler::compare::{
+use profiler_compare::{
     budget::{self, Checked, SCHEMA, State},
     render,
 };

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use profiler::{
     agent,
     check::{self, Verdict, text::Style},
-    inputs,
 };
+use profiler_compare::inputs;
 use profiler_report::catalogue::{CATALOGUE, NEEDS};
 
 /// Exit code where a live update would not be measured whole, with `--strict`.

@@ -3,10 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use profiler::{
-    inputs::{self, File, InputError},
-    render::openmetrics,
-};
+use profiler::render::openmetrics;
+use profiler_compare::inputs::{self, File, InputError};
 use profiler_report::files;
 
 /// Export live updates for a fleet's own stores: node_exporter, Parquet

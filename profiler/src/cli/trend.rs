@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use profiler::compare::{render, trend};
+use profiler_compare::{render, trend};
 use profiler_report::render::clean;
 
 use super::output;

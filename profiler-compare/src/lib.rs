@@ -1,6 +1,16 @@
 //! Runs of two builds -> is the new one's blackout longer, where, by how much, and what else differs.
 //!
-//! Pure: reports in, one [`Comparison`] out. The window is tested first, alone; then the phases as one
+//! ```text
+//! inputs    files, folders, patterns -> reports, runs (the only I/O)
+//! stats     tests, intervals, change points: the arithmetic
+//! compare   two sides of runs -> Comparison
+//! budget    runs and a budget -> Checked
+//! trend     runs of many builds -> Trend
+//! resample  how often the gate is right, on real runs
+//! render    comparisons, budgets and trends as text and in the formats of CI systems
+//! ```
+//!
+//! [`compare()`] is pure: runs in, one [`Comparison`] out. The window is tested first, alone; then the phases as one
 //! family; then guests, named spans and counted functions, which explain and never gate. A regression needs three
 //! things: an adjusted p of at most alpha, an interval of the ratio above the smallest effect, and an
 //! interval of the difference above the floor. The gate only fires for longer: of each two-sided test at
@@ -8,6 +18,7 @@
 
 pub mod budget;
 mod changes;
+pub mod inputs;
 mod judge;
 mod model;
 mod named;
@@ -17,18 +28,19 @@ pub mod resample;
 mod rows;
 mod run;
 mod spoil;
-pub mod stats;
+pub(crate) mod stats;
 mod summary;
 pub mod trend;
 mod warnings;
 
-pub use judge::least_runs;
+pub(crate) use judge::least_runs;
 pub use model::*;
 pub use run::{Run, SpanKey};
 
+use profiler_report::report;
+
 use judge::Judge;
 use named::Named;
-use profiler_report::report;
 
 /// What to hold differences to.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +67,7 @@ pub fn compare(base: &[Run], new: &[Run], options: &Options) -> Comparison {
 }
 
 /// The same of runs that are kept elsewhere.
-pub fn compare_some(base: Vec<&Run>, new: Vec<&Run>, options: &Options) -> Comparison {
+pub(crate) fn compare_some(base: Vec<&Run>, new: Vec<&Run>, options: &Options) -> Comparison {
     let mut warnings = Vec::new();
     let base = warnings::distinct("base", base, &mut warnings);
     let new = warnings::distinct("new", new, &mut warnings);

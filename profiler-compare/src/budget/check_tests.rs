@@ -1,5 +1,5 @@
 use super::*;
-use crate::compare::{budget::Budget, random::Random, testing};
+use crate::{budget::Budget, random::Random, testing};
 
 fn states(text: &str, base: &[Run], new: &[Run]) -> Vec<(String, State)> {
     let budget = Budget::parse(text).unwrap();

@@ -1,7 +1,7 @@
 use profiler_report::report::{Identity, Outcome, ProbeLoss, Report, Vm, VmStatus};
 
 use super::{testing::*, *};
-use crate::compare::random::Random;
+use crate::random::Random;
 
 fn run(report: &Report) -> Run {
     Run::new(format!("file-{}", report.run.id), report)

@@ -3,7 +3,7 @@
 use profiler_report::timeline::UNOBSERVED;
 
 use super::{Budget, Check, Limits, SpanLimits, State, Unit};
-use crate::compare::{
+use crate::{
     run::{Run, SpanKey, Time},
     stats::{self, Estimate, Tests},
     warnings::distinct,
@@ -103,7 +103,7 @@ impl Checker<'_> {
                 (State::Unknown, Some(format!("undecided: between {low:.3} and {high:.3} times")))
             }
             Some(_) => {
-                let least = crate::compare::least_runs(1, self.alpha);
+                let least = crate::least_runs(1, self.alpha);
                 (State::Unknown, Some(format!("too few runs: {least} a side are needed")))
             }
         };

@@ -18,7 +18,7 @@ use profiler_report::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::compare::Run;
+use crate::Run;
 
 /// What a recording's file begins with.
 const MAGIC: &[u8] = b"BLACKOUT";

@@ -4,10 +4,7 @@
 use std::{fs, hint::black_box, path::Path};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use profiler::{
-    compare::{self, Options, Verdict, random::Random},
-    inputs,
-};
+use profiler_compare::{Options, Verdict, compare, inputs, random::Random};
 use profiler_report::{
     recording::read,
     report::{self, Report, Span},
@@ -26,15 +23,15 @@ fn benchmark(criterion: &mut Criterion) {
     let load = |side: &Path| inputs::load(&[side.to_owned()], &|_, _| ()).unwrap();
     let [base, new] = [load(&sides[0]), load(&sides[1])];
     let options = Options::default();
-    assert_eq!(compare::compare(&base, &new, &options).verdict, Verdict::Regression);
+    assert_eq!(compare(&base, &new, &options).verdict, Verdict::Regression);
 
     let mut group = criterion.benchmark_group("2 x 100 reports of 10 000 spans");
     group.sample_size(10);
     group.bench_function("compare", |bencher| {
-        bencher.iter(|| compare::compare(black_box(&base), black_box(&new), &options));
+        bencher.iter(|| compare(black_box(&base), black_box(&new), &options));
     });
     group.bench_function("read and compare", |bencher| {
-        bencher.iter(|| compare::compare(&load(&sides[0]), &load(&sides[1]), &options));
+        bencher.iter(|| compare(&load(&sides[0]), &load(&sides[1]), &options));
     });
     group.finish();
 }

@@ -13,7 +13,7 @@ pub use trend::trend;
 use super::{Comparison, budget::Checked};
 
 /// What a comparison can be rendered as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
     /// For a person at a terminal
     Text,

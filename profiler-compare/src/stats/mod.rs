@@ -14,7 +14,7 @@ pub use bimodal::two_groups;
 pub use change_point::{Change, change_points};
 pub use hodges_lehmann::{Estimate, ratio, shift};
 pub use holm::adjust;
-pub use mann_whitney::{Method, Test, Tests, smallest_p};
+pub use mann_whitney::{Method, Tests, smallest_p};
 pub use trend::kendall_p;
 
 /// Median; the mean of the middle two of an even number. `None` of nothing.

@@ -9,7 +9,7 @@ use super::{rows, run::Run, stats};
 /// Value of [`Trend::schema`].
 pub const SCHEMA: &str = "blackout.trend/1";
 /// Builds from which on change points are looked for; with fewer, any is found by chance.
-pub const LEAST_BUILDS: usize = 20;
+pub(crate) const LEAST_BUILDS: usize = 20;
 /// Level of the search, for all rows together.
 const ALPHA: f64 = 0.05;
 
@@ -133,7 +133,7 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::{super::testing, *};
-    use crate::compare::random::Random;
+    use crate::random::Random;
 
     /// Two runs of each of `builds` builds; from build `slower_from` on, restore takes 10 % longer.
     fn history(builds: usize, slower_from: usize) -> Vec<Run> {
