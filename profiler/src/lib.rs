@@ -12,8 +12,7 @@
 //! host        what a host is set up with: command line, units, hooks (planning is pure)
 //! privilege   what each command may still do
 //! agent       what runs on the host: all the I/O of a live update
-//! live        the stream of a live update while it happens: agent, client, what a reader knows
-//! tui         a terminal's views of it (render only)
+//! live        sends the stream of a live update while it happens
 //! ```
 pub mod agent;
 pub mod btf;
@@ -24,4 +23,3 @@ pub mod live;
 pub mod privilege;
 pub mod push;
 pub mod render;
-pub mod tui;

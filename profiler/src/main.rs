@@ -263,7 +263,7 @@ fn run(args: Args) -> Result<ExitCode> {
                 Schema::Compare => profiler_compare::schema(),
                 Schema::Budget => profiler_compare::budget::schema(),
                 Schema::Trend => profiler_compare::trend::schema(),
-                Schema::Stream => profiler::live::message::schema(),
+                Schema::Stream => profiler_watch::message::schema(),
                 Schema::Check => profiler::check::schema(),
             };
             let schema = serde_json::to_string_pretty(&schema).context("schema")?;

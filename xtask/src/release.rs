@@ -70,6 +70,7 @@ fn sbom() -> Result<PathBuf> {
         "profiler-mark",
         "profiler-report",
         "profiler-compare",
+        "profiler-watch",
         "lab",
         "xtask",
     ] {

@@ -9,13 +9,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use profiler::live::{
+use profiler_report::recording::reader;
+use profiler_watch::{
     client::{self, Heard, Target},
     decode,
     message::Message,
     replay::{self, Timed},
 };
-use profiler_report::recording::reader;
 
 use super::connect::Connect;
 

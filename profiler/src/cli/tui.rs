@@ -7,13 +7,13 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use profiler::{
-    live::decode,
-    tui::{self, Source, theme::Theme},
-};
 use profiler_report::{
     recording::reader,
     report::{self, Report},
+};
+use profiler_watch::{
+    decode,
+    tui::{self, Source, theme::Theme},
 };
 
 use super::{connect::Connect, stream};

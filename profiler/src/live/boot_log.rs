@@ -10,8 +10,7 @@ use profiler_report::{
     recording::{Side, frame::Scale},
     stitch::Moment,
 };
-
-use super::message::{Message, log_milestone};
+use profiler_watch::message::{Message, log_milestone};
 
 /// How far the tick was seen to leave the log's clock behind: 108 ms in the lab.
 const ERROR_NS: u64 = 110_000_000;

@@ -13,16 +13,19 @@ use std::{
 
 use profiler_mark::ticks;
 use profiler_report::recording::{Body, Side, frame::Kernel, reader};
+use profiler_watch::{
+    endpoint::{Endpoint, Exposed},
+    message::{Hello, Message, SCHEMA},
+};
 use rustix::time::ClockId;
 use thiserror::Error;
 
 use super::{
-    endpoint::{Endpoint, Exposed},
+    guard::Guard,
     journal::{Journal, Limits},
-    message::{Hello, Message, SCHEMA},
     server::{Listener, Server},
+    subject::Subject,
     telling::Telling,
-    tls::Guard,
 };
 use crate::agent::{AgentError, anchors::nanoseconds, identity, state};
 
@@ -65,18 +68,6 @@ pub enum ServeError {
     /// Two would take each other's records.
     #[error("another `blackout serve` is running")]
     Running,
-}
-
-/// The live update that is served: what an agent has to know to begin.
-#[derive(Debug)]
-pub(super) struct Subject {
-    pub side: Side,
-    pub run: String,
-    /// Names by address, as `arm` found them.
-    pub symbols: Vec<(u64, String)>,
-    /// The recording: that of this run may come to be only later.
-    pub recording: PathBuf,
-    pub tsc_hz: Option<u64>,
 }
 
 /// Serves until the live update is over and reported, or a signal comes. `listening` is called once

@@ -24,15 +24,17 @@ use profiler_report::{
     report,
     stitch::{self, Half, Moment},
 };
+use profiler_watch::{
+    message::{Counters, LossPlace, Message},
+    shorten,
+    tally::Tally,
+};
 
 use super::{
     boot_log,
     journal::Journal,
-    message::{Counters, LossPlace, Message},
-    serve::Subject,
-    shorten::shorten,
     source::{Log, Source},
-    tally::Tally,
+    subject::Subject,
 };
 use crate::agent::{
     AgentError, anchors,
