@@ -7,10 +7,8 @@
 //! btf         where members of the kernel's structures lie (pure)
 //! kexec       what the kexec is given: command line, stamped image (pure)
 //! check       what a kernel offers -> how much of a live update could be measured (pure)
-//! render      many reports in the formats of a fleet's stores
-//! push        reports -> a collector, each once (I/O)
-//! host        what a host is set up with: command line, units, hooks (planning is pure)
 //! privilege   what each command may still do
+//! host        what a host is set up with: command line, units, hooks (planning is pure)
 //! agent       what runs on the host: all the I/O of a live update
 //! live        sends the stream of a live update while it happens
 //! ```
@@ -21,5 +19,3 @@ pub mod host;
 pub mod kexec;
 pub mod live;
 pub mod privilege;
-pub mod push;
-pub mod render;

@@ -71,6 +71,7 @@ fn sbom() -> Result<PathBuf> {
         "profiler-report",
         "profiler-compare",
         "profiler-watch",
+        "profiler-fleet",
         "lab",
         "xtask",
     ] {

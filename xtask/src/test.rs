@@ -144,7 +144,7 @@ fn lints() -> Result<()> {
         "--locked",
         "--all-targets",
         "--features",
-        "profiler/parquet",
+        "profiler/parquet,profiler-fleet/parquet",
         "--",
         "-D",
         "warnings",

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use profiler::render::openmetrics;
 use profiler_compare::inputs::{self, File, InputError};
+use profiler_fleet::openmetrics;
 use profiler_report::files;
 
 /// Export live updates for a fleet's own stores: node_exporter, Parquet
@@ -58,7 +58,7 @@ fn tally(files: &[File]) -> Result<openmetrics::Tally> {
 
 #[cfg(feature = "parquet")]
 fn parquet(files: &[File], path: &Path) -> Result<()> {
-    use profiler::render::parquet::Writer;
+    use profiler_fleet::parquet::Writer;
     use profiler_report::{files::Pending, report::Report};
 
     let reports = || files.iter().filter_map(|file| file.report().transpose());

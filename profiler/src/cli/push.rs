@@ -4,8 +4,8 @@ use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use profiler::push::{Collector, Queue, Signals};
 use profiler_compare::inputs;
+use profiler_fleet::push::{Collector, Queue, Signals};
 use profiler_report::report::Report;
 
 /// Send live updates to an OpenTelemetry collector: each as a trace, all as metrics

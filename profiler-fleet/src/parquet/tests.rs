@@ -39,7 +39,7 @@ fn a_reader_finds_the_tree_and_what_is_unknown_is_null() {
 
 #[test]
 fn the_documentation_has_every_column_in_order() {
-    let text = include_str!("../../../../docs/parquet.md");
+    let text = include_str!("../../../docs/parquet.md");
     let documented = text.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
     let columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
     assert_eq!(documented.collect::<Vec<_>>(), columns);

@@ -12,15 +12,13 @@ use std::{
 };
 
 use flate2::read::GzDecoder;
-use profiler::{
-    push::{Collector, Outcome, Queue, Signals},
-    render::{
-        openmetrics::{self, Tally},
-        otlp::{
-            self,
-            proto::{Data, KeyValue, MetricsRequest, Span, TraceRequest, Value},
-        },
+use profiler_fleet::{
+    openmetrics::{self, Tally},
+    otlp::{
+        self,
+        proto::{Data, KeyValue, MetricsRequest, Span, TraceRequest, Value},
     },
+    push::{Collector, Outcome, Queue, Signals},
 };
 use profiler_report::{report::Report, testing::rich};
 use prost::Message;

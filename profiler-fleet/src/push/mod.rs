@@ -21,7 +21,7 @@ use prost::Message;
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
 
-use crate::render::otlp::{self, proto::Response};
+use crate::otlp::{self, proto::Response};
 
 pub use http::{Answer, Collector};
 use spool::Spool;

@@ -11,7 +11,7 @@ use profiler_report::{files, report::Report};
 use serde::{Deserialize, Serialize};
 
 use super::{PushError, Signals};
-use crate::render::otlp::Totals;
+use crate::otlp::Totals;
 
 /// Runs that are remembered; a recording that is older than so many live updates is long gone.
 const REMEMBERED: usize = 4_096;

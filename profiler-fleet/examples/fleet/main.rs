@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use clap::Parser;
-use profiler::render::{
+use profiler_fleet::{
     openmetrics::{self, Tally},
     parquet::Writer,
 };
