@@ -16,9 +16,10 @@ use profiler_report::{
 
 use super::{
     AgentError,
+    bpf::link,
     error::chain,
     identity, kallsyms, kmsg, load,
-    probes::{self, Look, Probes},
+    probes::{Look, Probes},
     tracefs::{self, Instance},
 };
 use crate::check::{Facts, NotTried, Recorder, Seen, Tried};
@@ -63,7 +64,7 @@ pub fn survey(attach: bool, trace_boot: bool) -> Facts {
         kexec_disabled: text("/proc/sys/kernel/kexec_load_disabled").map(|text| text != "0"),
         kho_folder: Path::new("/sys/kernel/debug/kho/out").exists(),
         liveupdate_device: Path::new("/dev/liveupdate").exists(),
-        kprobes: probes::kprobe_pmu().is_ok(),
+        kprobes: link::kprobe_pmu().is_ok(),
         btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
         bpffs: is_bpffs("/sys/fs/bpf"),
         symbols: symbols(),

@@ -19,7 +19,6 @@ use super::{
         link::{self, End, Ends, Place},
         sys::{self, Kind},
     },
-    probes::kprobe_pmu,
     tracefs::Instance,
 };
 
@@ -64,7 +63,7 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
         take(probe, &format!("kvm:{event}"), "tracepoint", attached);
     }
     if side == Side::Outgoing {
-        let pmu = kprobe_pmu().ok();
+        let pmu = link::kprobe_pmu().ok();
         let method = if pmu.is_some() { "kprobe" } else { "kprobe-multi" };
         let attached = ready.and_then(|_| flush(object, pmu));
         take("vcpu-flush", &FLUSH_AT.to_string_lossy(), method, attached);
