@@ -6,7 +6,7 @@ use profiler::btf::{
     Btf,
     walk::{Goal, compile, fetch_argument},
 };
-use profiler::catalogue::CATALOGUE;
+use profiler_report::catalogue::CATALOGUE;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(btf) = Btf::parse(bytes, ["device", "inode"]) else { return };

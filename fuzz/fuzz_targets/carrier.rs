@@ -2,11 +2,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::evidence::{
+use profiler_mark::MarkLine;
+use profiler_report::evidence::{
     carrier::{AnchorLine, assemble, chunks},
     mark::Mark,
 };
-use profiler::recording::Body;
+use profiler_report::recording::Body;
 
 fuzz_target!(|text: &str| {
     let _ = assemble(text.lines());
@@ -20,7 +21,10 @@ fuzz_target!(|text: &str| {
             assert_eq!(AnchorLine::parse(&anchor.to_string()), Some(anchor));
         }
         if let Some(mark) = Mark::parse(line) {
-            assert_eq!(mark.line().ok().and_then(|line| Mark::parse(&line)), Some(mark));
+            let Mark { tsc, monotonic_ns, tsc_after, pid, vm, name } = &mark;
+            let (tsc, monotonic_ns, tsc_after, pid) = (*tsc, *monotonic_ns, *tsc_after, *pid);
+            let line = MarkLine { tsc, monotonic_ns, tsc_after, pid, vm: vm.as_deref(), name };
+            assert_eq!(line.encode().and_then(|line| Mark::parse(&line)), Some(mark));
         }
     }
 });

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::stitch::counted::{cost, counted, lost};
 use profiler_common::{cost::CostRecord, hot::HotRecord, hot::middle};
+use profiler_report::stitch::counted::{cost, counted, lost};
 
 fuzz_target!(|text: &str| {
     let hot: Vec<_> = text.lines().filter_map(HotRecord::parse).collect();

@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::evidence::format::{EventFormat, PageLayout};
-use profiler::evidence::trace::{CpuPages, decode};
-use profiler::recording::frame::TraceBuffer;
+use profiler_report::evidence::format::{EventFormat, PageLayout};
+use profiler_report::evidence::trace::{CpuPages, decode};
+use profiler_report::recording::frame::TraceBuffer;
 
 const HEADER_PAGE: &str = "field: u64 timestamp;\toffset:0;\tsize:8;\tsigned:0;
 field: local_t commit;\toffset:8;\tsize:8;\tsigned:1;

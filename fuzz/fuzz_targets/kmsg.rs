@@ -2,9 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::evidence::facts::facts;
-use profiler::evidence::kmsg;
-use profiler::evidence::probe_record::ProbeRecord;
+use profiler_report::evidence::facts::facts;
+use profiler_report::evidence::kmsg;
+use profiler_report::evidence::probe_record::ProbeRecord;
 
 fuzz_target!(|bytes: &[u8]| {
     let log = kmsg::parse(bytes);

@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::evidence::format::PageLayout;
-use profiler::evidence::page::Page;
+use profiler_report::evidence::format::PageLayout;
+use profiler_report::evidence::page::Page;
 
 const LAYOUT: PageLayout =
     PageLayout { timestamp_offset: 0, commit_offset: 8, commit_size: 8, data_offset: 16, data_size: 4080 };

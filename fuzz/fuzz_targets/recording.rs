@@ -2,8 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use profiler::recording::codec::encode_frame;
-use profiler::recording::reader::read;
+use profiler_report::recording::codec::encode_frame;
+use profiler_report::recording::reader::read;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = read(bytes);

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use profiler::live::{decode::Decoder, state::State};
+use profiler_watch::{decode::Decoder, state::State};
 
 fuzz_target!(|input: (usize, &[u8])| {
     let (piece, bytes) = input;

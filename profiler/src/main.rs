@@ -235,7 +235,7 @@ fn run(args: Args) -> Result<ExitCode> {
         }
         Command::Mark { name, vm, pid } => {
             let pid = pid.unwrap_or_else(std::os::unix::process::parent_id);
-            agent::mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
+            profiler_mark::Marks::open(pid, vm.as_deref())?.mark(&name)?;
         }
         Command::Report(args) => return cli::report::run(&args, &mut stdout),
         Command::Last(args) => return cli::report::last(&args, &mut stdout),
@@ -259,11 +259,11 @@ fn run(args: Args) -> Result<ExitCode> {
         Command::Tui(args) => cli::tui::run(&args)?,
         Command::Schema { of } => {
             let schema = match of {
-                Schema::Report => profiler::report::schema(),
-                Schema::Compare => profiler::compare::schema(),
-                Schema::Budget => profiler::compare::budget::schema(),
-                Schema::Trend => profiler::compare::trend::schema(),
-                Schema::Stream => profiler::live::message::schema(),
+                Schema::Report => profiler_report::report::schema(),
+                Schema::Compare => profiler_compare::schema(),
+                Schema::Budget => profiler_compare::budget::schema(),
+                Schema::Trend => profiler_compare::trend::schema(),
+                Schema::Stream => profiler_watch::message::schema(),
                 Schema::Check => profiler::check::schema(),
             };
             let schema = serde_json::to_string_pretty(&schema).context("schema")?;

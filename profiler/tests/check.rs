@@ -3,18 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use profiler::{
+use profiler::check::{
+    self, Check, Expected, Facts, Forecast, NotTried, Options, Recorder, State, Tried, Verdict, text::Style,
+};
+use profiler_report::{
     catalogue::{CATALOGUE, NEEDS, Place, Way},
-    check::{
-        self, Check, Expected, Facts, Forecast, NotTried, Options, Recorder, State, Tried, Verdict,
-        text::Style,
-    },
     evidence::kmsg::{Kmsg, KmsgLine},
     recording::frame::{Kernel, ProbeState},
 };
 
 /// Symbols that Linux 7.3 has nothing of.
-fn is_of_a_series(probe: &profiler::catalogue::Probe) -> bool {
+fn is_of_a_series(probe: &profiler_report::catalogue::Probe) -> bool {
     probe.since.contains("series") || probe.since.contains("RFC") || probe.since.contains("until")
 }
 
@@ -35,10 +34,10 @@ fn line(text: &str) -> KmsgLine {
 }
 
 /// What attaching gives in a kernel with everything of Linux 7.3.
-fn states(ways: impl Fn(&profiler::catalogue::Probe) -> &[Way]) -> Vec<ProbeState> {
+fn states(ways: impl Fn(&profiler_report::catalogue::Probe) -> &[Way]) -> Vec<ProbeState> {
     let own = |way: &Way| matches!(way, Way::Call | Way::Enter | Way::Tracepoint);
     let wanted = CATALOGUE.probes.iter().filter(|probe| ways(probe).iter().any(own));
-    let state = |probe: &profiler::catalogue::Probe| {
+    let state = |probe: &profiler_report::catalogue::Probe| {
         let there = !is_of_a_series(probe) && probe.family != "mshv";
         let method = if ways(probe).contains(&Way::Tracepoint) { "tracepoint" } else { "kprobe" };
         ProbeState {

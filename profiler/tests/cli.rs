@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output},
 };
 
-use profiler::recording::{Body, Frame, Side, Writer, codec, frame::Kernel};
+use profiler_report::recording::{Body, Frame, Side, Writer, codec, frame::Kernel};
 
 fn blackout() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blackout"));

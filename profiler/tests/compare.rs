@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output},
 };
 
-use profiler::{
+use profiler_report::{
     recording::read,
     report::{self, Outcome, Report},
 };
@@ -91,7 +91,7 @@ fn a_planted_regression_exits_3_after_everything_is_written() {
         .map(|row| row["phase"].as_str().unwrap())
         .collect();
     assert_eq!(regressed, ["restore"]);
-    let validator = jsonschema::validator_for(&profiler::compare::schema()).unwrap();
+    let validator = jsonschema::validator_for(&profiler_compare::schema()).unwrap();
     let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
 
@@ -241,7 +241,7 @@ fn budgets_hold_one_run_and_compare_with_a_baseline() {
     let (code, json, _) = check(&["same", "--baseline", "base", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &json["schema"]), (0, &"blackout.budget/1".into()));
-    let validator = jsonschema::validator_for(&profiler::compare::budget::schema()).unwrap();
+    let validator = jsonschema::validator_for(&profiler_compare::budget::schema()).unwrap();
     assert!(validator.is_valid(&json), "{json}");
 
     // Also beside a comparison, which alone would pass.
@@ -284,7 +284,7 @@ fn trends_are_tables() {
     assert!(text.starts_with("1 builds, 20 runs"), "{text}");
     let (_, json, _) = run(dir.path(), &["trend", "base", "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert!(jsonschema::validator_for(&profiler::compare::trend::schema()).unwrap().is_valid(&json));
+    assert!(jsonschema::validator_for(&profiler_compare::trend::schema()).unwrap().is_valid(&json));
 }
 
 /// Runs a script of docs/ci.md in `dir`; gives its exit code and output.

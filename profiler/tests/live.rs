@@ -13,13 +13,16 @@ use std::{
 };
 
 use profiler::live::{
+    guard::Guard,
+    journal::{Journal, Limits},
+    server::{Listener, Server},
+};
+use profiler_watch::{
     client::{self, Heard, Target},
     decode::Decoder,
     endpoint::Endpoint,
-    journal::{Journal, Limits},
     message::{Hello, LossPlace, Message, Place, SCHEMA},
-    server::{Listener, Server},
-    tls::{Guard, Trust},
+    tls::Trust,
 };
 
 /// An agent on a Unix socket whose journal the test writes.

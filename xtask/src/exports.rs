@@ -31,7 +31,7 @@ pub fn check() -> Result<()> {
         .args(["install", "--no-save", "--no-audit", "--no-fund", NODE])
         .current_dir(&dir))?;
     run(cargo()?.args(["build", "--locked", "--package", "profiler"]))?;
-    let scripts = workspace::root()?.join("profiler/tests/consumers");
+    let scripts = workspace::root()?.join("profiler-report/tests/consumers");
     // Node looks for what it imports beside the script.
     fs::copy(scripts.join("devtools.mjs"), dir.join("devtools.mjs")).context("cannot copy devtools.mjs")?;
     for name in RECORDINGS {

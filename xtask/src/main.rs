@@ -2,6 +2,7 @@
 //! and the one command that tests everything.
 
 mod dashboards;
+mod dependencies;
 mod digest;
 mod ebpf;
 mod exports;

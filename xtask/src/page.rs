@@ -9,7 +9,7 @@ use toolbox::needs::{self, BROWSER};
 /// The picture in the README, where the tests write it and where it is committed.
 const PICTURE: &str = "report.webp";
 
-/// Drives the page: `profiler/tests/browser`.
+/// Drives the page: `profiler-report/tests/browser`.
 ///
 /// # Errors
 /// When there is no browser or a test failed.
@@ -35,7 +35,7 @@ pub fn pictures() -> Result<()> {
 fn tests() -> Result<Command> {
     needs::require("the HTML report in a browser", BROWSER)?;
     let mut command = cargo()?;
-    command.args(["test", "--locked", "--package", "profiler", "--test", "browser", "--"]);
+    command.args(["test", "--locked", "--package", "profiler-report", "--test", "browser", "--"]);
     command.args(["--ignored", "--test-threads=1"]);
     Ok(command)
 }

@@ -63,7 +63,18 @@ fn sbom() -> Result<PathBuf> {
     let packages = workspace::target("package")?;
     fs::create_dir_all(&packages)?;
     let kept = packages.join("blackout.cdx.json");
-    for member in ["profiler", "profiler-common", "profiler-ebpf", "lab", "xtask"] {
+    for member in [
+        "profiler",
+        "profiler-common",
+        "profiler-ebpf",
+        "profiler-mark",
+        "profiler-report",
+        "profiler-compare",
+        "profiler-watch",
+        "profiler-fleet",
+        "lab",
+        "xtask",
+    ] {
         let written = root.join(member).join(format!("{name}.json"));
         if member == "profiler" {
             fs::copy(&written, &kept).with_context(|| format!("no {}", written.display()))?;

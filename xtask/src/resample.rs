@@ -1,12 +1,9 @@
 //! `cargo xtask resample`: how often the gate of `blackout compare` is right, measured on real runs.
 
 use anyhow::{Result, bail};
-use profiler::{
-    compare::{
-        Options,
-        resample::{self, Tally},
-    },
-    inputs,
+use profiler_compare::{
+    Options, inputs,
+    resample::{self, Tally},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;

@@ -2,7 +2,7 @@
 
 use crate::lab_tests::{self, LabTest};
 use crate::workspace::{self, cargo, run};
-use crate::{dashboards, ebpf, fleet, fresh, package, page, schema, tools};
+use crate::{dashboards, dependencies, ebpf, fleet, fresh, package, page, schema, tools};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -44,16 +44,17 @@ impl Step {
     }
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step::new("format", || none(format())),
     Step::new("lints", || none(lints())),
+    Step::new("dependencies of the libraries", || none(dependencies::check())),
     Step::new("eBPF object", || none(ebpf::check())),
     Step::new("unit and integration tests", || none(tests())),
     Step::new("report schema", || none(schema::check())),
     Step::new("dashboards", || none(dashboards::check())),
     Step::new("documentation", || none(documentation())),
     Step::new("HTML report in a browser", || none(page::check())).with(&[needs::BROWSER]),
-    Step::new("licences and sources of dependencies", || none(dependencies())),
+    Step::new("licences and sources of dependencies", || none(licences())),
     Step::new("needs of all steps, in a fresh Debian root", || none(fresh::needs_resolve()))
         .with(&[needs::FRESH])
         .needs_root(),
@@ -143,7 +144,7 @@ fn lints() -> Result<()> {
         "--locked",
         "--all-targets",
         "--features",
-        "profiler/parquet",
+        "profiler/parquet,profiler-fleet/parquet",
         "--",
         "-D",
         "warnings",
@@ -158,7 +159,7 @@ fn documentation() -> Result<()> {
     run(cargo()?.env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--locked", "--no-deps"]))
 }
 
-fn dependencies() -> Result<()> {
+fn licences() -> Result<()> {
     let deny = tools::installed(&Cache::open()?, "cargo-deny", CARGO_DENY)?;
     // No advisories: their database cannot be had without a network (deny.toml).
     run(workspace::command(deny)?.args(["--locked", "check", "licenses", "bans", "sources"]))

@@ -11,7 +11,7 @@ use crate::result::GuestResult;
 use crate::vmm::control::{Answer, Control, Order};
 use crate::vmm::{COMMAND, Side, failed_mark};
 use anyhow::{Context, Result, bail};
-use profiler::mark::Marks;
+use profiler_mark::Marks;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

@@ -33,7 +33,7 @@ enum Side {
     Incoming,
 }
 
-impl From<Side> for profiler::recording::Side {
+impl From<Side> for profiler_report::recording::Side {
     fn from(side: Side) -> Self {
         match side {
             Side::Outgoing => Self::Outgoing,

@@ -4,8 +4,8 @@
 use super::console::say;
 use super::observer::ticks;
 use anyhow::{Context, Result, anyhow, bail};
-use profiler::live::decode::parse;
-use profiler::live::message::Message;
+use profiler_watch::decode::parse;
+use profiler_watch::message::Message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::fs::{self, File};
@@ -242,7 +242,7 @@ fn stranger(mut stream: UnixStream, number: u32) -> Result<UnixStream> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use profiler::live::message::Counters;
+    use profiler_watch::message::Counters;
 
     #[test]
     fn counters_are_found_in_pieces_of_a_stream() {

@@ -5,8 +5,8 @@ use super::console::say;
 use crate::plan::Observer;
 use crate::result::Command as Record;
 use anyhow::{Context, Result, bail};
-use profiler::catalogue::{CATALOGUE, Way};
-use profiler::recording::{Body, Side, reader};
+use profiler_report::catalogue::{CATALOGUE, Way};
+use profiler_report::recording::{Body, Side, reader};
 use std::ffi::CString;
 use std::fmt::Write;
 use std::fs::{self, File};
@@ -40,7 +40,7 @@ pub fn tell(what: &str, ticks: u64) {
 
 /// Functions that are called once a page, in one kernel.
 fn functions(side: Side) -> Vec<&'static str> {
-    let hot = |probe: &&profiler::catalogue::Probe| match side {
+    let hot = |probe: &&profiler_report::catalogue::Probe| match side {
         Side::Outgoing => probe.outgoing.contains(&Way::Hot),
         Side::Incoming => probe.incoming.contains(&Way::Hot),
     };

@@ -43,7 +43,7 @@ use anyhow::{Context, Result};
 use control::{Answer, Control};
 use process::Task;
 pub use process::failed_mark;
-use profiler::mark::Marks;
+use profiler_mark::Marks;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 

@@ -10,7 +10,7 @@ use crate::guest::luo::Session;
 use crate::plan::{Fault, Guest, Plan};
 use crate::result::{DeviceResult, GuestResult, VcpuResult};
 use anyhow::{Context, Result, bail, ensure};
-use profiler::mark::Marks;
+use profiler_mark::Marks;
 use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! The live stream, followed from outside the machine.
 
 use crate::run::lab;
-use profiler::live::{
+use profiler_watch::{
     client::{self, Heard, Target},
     endpoint::Endpoint,
     message::{Message, Place},

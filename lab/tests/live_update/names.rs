@@ -1,11 +1,11 @@
 //! Names on the time: what each phase waited for, what ran, and what could be shorter.
 
 use crate::run::{Run, lab, phase, tree};
-use profiler::catalogue::Found;
-use profiler::evidence::probe_record::{ProbeCall, ProbeRecord};
-use profiler::evidence::trace::{self, CpuPages, TraceEvent, TraceKind};
-use profiler::evidence::{facts::facts, kmsg, zoneinfo};
-use profiler::recording::{self, Body, Recording, Side};
+use profiler_report::catalogue::Found;
+use profiler_report::evidence::probe_record::{ProbeCall, ProbeRecord};
+use profiler_report::evidence::trace::{self, CpuPages, TraceEvent, TraceKind};
+use profiler_report::evidence::{facts::facts, kmsg, zoneinfo};
+use profiler_report::recording::{self, Body, Recording, Side};
 use serde_json::Value;
 use std::fs;
 
@@ -65,7 +65,7 @@ fn full_each_numa_node_has_its_deferred_pages() {
     let log = kmsg::parse(blob(&Body::Kmsg)).lines;
     assert_eq!(
         facts(&log)
-            .filter(|(_, fact)| matches!(fact, profiler::evidence::facts::Fact::DeferredPages { .. }))
+            .filter(|(_, fact)| matches!(fact, profiler_report::evidence::facts::Fact::DeferredPages { .. }))
             .count(),
         2
     );

@@ -2,10 +2,9 @@
 
 use std::ptr;
 
+use profiler_mark::ticks;
+use profiler_report::recording::frame::{Anchors, Scale};
 use rustix::time::{ClockId, clock_gettime};
-
-use super::ticks::ticks;
-use crate::recording::frame::{Anchors, Scale};
 
 /// Readings of each clock in one burst: enough that one of them meets no interrupt.
 const BURST: usize = 16;

@@ -2,25 +2,25 @@
 
 use std::path::Path;
 
-use rustix::time::ClockId;
-
-use super::{
-    AgentError, anchors, identity, kmsg,
-    probes::{self, Look, Probes},
-    state::{self, Recorder},
-    ticks::ticks,
-    tracefs::{FLIGHT_RECORDER, Instance, Marker},
+use profiler_mark::{
+    ticks,
+    tracefs::{FLIGHT_RECORDER, RECORD_EVENT},
 };
-use crate::{
+use profiler_report::{
     evidence::carrier::{self, AnchorLine, MonotonicLine},
     recording::{
         Frame, Side,
         frame::{Body, Run},
     },
 };
+use rustix::time::ClockId;
 
-/// Event that carries the programs' records; in the flight recorder it is on exactly while it is armed.
-pub const EVENT: &str = "bpf_trace/bpf_trace_printk";
+use super::{
+    AgentError, anchors, identity, kmsg,
+    probes::{self, Look, Probes},
+    state::{self, Recorder},
+    tracefs::{Instance, Marker},
+};
 
 /// Anchors in one burst: the tightest of them bounds the clock.
 const ANCHORS: u32 = 32;
@@ -38,13 +38,13 @@ pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
         recorder.clear()?;
         recorder.set("tracing_on", "1")?;
         // Before the probes: they count from their first hit, and what they count must be there.
-        recorder.set(&format!("events/{EVENT}/enable"), "1")?;
+        recorder.set(&format!("events/{RECORD_EVENT}/enable"), "1")?;
     }
     let (probes, coverage) = Probes::attach(Side::Outgoing, Look { hot, ..Look::default() }, || ())?;
     let mut bodies = vec![Body::Run(run.clone()), Body::Kernel(identity::kernel(&kmsg::read_all()?))];
     match &recorder {
         Some(recorder) => {
-            let events = ["ftrace/print".to_owned(), EVENT.to_owned()];
+            let events = ["ftrace/print".to_owned(), RECORD_EVENT.to_owned()];
             bodies.push(Body::TraceBuffer(recorder.describe("flight", &events)?.0));
         }
         None => bodies.push(Body::Note {
@@ -55,7 +55,7 @@ pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
         }),
     }
     // The programs listen in the global buffer too as soon as they are loaded; nobody reads it there.
-    Instance::global()?.set(&format!("events/{EVENT}/enable"), "0")?;
+    Instance::global()?.set(&format!("events/{RECORD_EVENT}/enable"), "0")?;
     bodies.push(Body::Symbols { symbols: probes.symbols });
     bodies.push(Body::Coverage(coverage));
     bodies.push(Body::Anchors(anchors::take()));
@@ -81,7 +81,7 @@ pub fn arm(state_dir: &Path, hot: bool) -> Result<Run, AgentError> {
 pub fn disarm() -> Result<(), AgentError> {
     probes::unpin()?;
     if let Some(recorder) = Instance::flight_recorder()? {
-        recorder.set(&format!("events/{EVENT}/enable"), "0")?;
+        recorder.set(&format!("events/{RECORD_EVENT}/enable"), "0")?;
     }
     Ok(())
 }

@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use profiler_common::record::Record;
-
-use super::{AgentError, tracefs::Instance};
-use crate::{
+use profiler_report::{
     catalogue::{CATALOGUE, Way, boot_symbol},
     evidence::{
         event::Event,
@@ -16,6 +14,8 @@ use crate::{
         frame::{Body, TraceBuffer},
     },
 };
+
+use super::{AgentError, tracefs::Instance};
 
 /// Events the buffer may hold, as `system/event`: the static ones, and whatever kprobes the command line made.
 pub fn events(global: &Instance) -> Vec<String> {

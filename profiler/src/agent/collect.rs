@@ -10,7 +10,14 @@ use std::{
     sync::mpsc,
 };
 
+use profiler_report::recording::{
+    Frame, Side,
+    frame::{Body, CommandResult, Coverage},
+    reader,
+};
 use tokio::process::Command;
+
+use profiler_mark::ticks;
 
 use super::{
     AgentError, anchors, boot,
@@ -18,17 +25,9 @@ use super::{
     identity, kallsyms, kmsg,
     probes::{Left, Look, Probes},
     state::{self, Recorder},
-    ticks::ticks,
     tracefs::Instance,
 };
-use crate::{
-    privilege,
-    recording::{
-        Frame, Side,
-        frame::{Body, CommandResult, Coverage},
-        reader,
-    },
-};
+use crate::privilege;
 
 /// Where `collect` in an initramfs leaves its half: `/run` goes on into the system.
 const INITRAMFS_STATE: &str = "/run/blackout/initramfs";

@@ -2,12 +2,14 @@
 
 use std::{io, path::PathBuf};
 
-use super::bpf::BpfError;
-use crate::{
+use profiler_mark::MarkError;
+use profiler_report::{
     evidence::carrier::CarrierError,
-    kexec::{cmdline::CmdlineError, stamp::StampError},
     recording::{reader::ReadError, writer::WriteError},
 };
+
+use super::bpf::BpfError;
+use crate::kexec::{cmdline::CmdlineError, stamp::StampError};
 
 /// An error of the agent; the cause is its source. The text names the file, probe or kernel option and what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +21,7 @@ pub enum AgentError {
     Syscall { call: &'static str, source: io::Error },
     #[error(transparent)]
     Bpf(#[from] BpfError),
-    #[error(
-        "tracefs is not mounted at /sys/kernel/tracing; run: mount -t tracefs tracefs /sys/kernel/tracing"
-    )]
+    #[error("{}", MarkError::NoTracefs)]
     NoTracefs,
     #[error(
         "no kernel image is armed: {} holds no recording that was begun by `blackout arm`; run it first",
@@ -42,8 +42,6 @@ pub enum AgentError {
     Write { path: PathBuf, source: WriteError },
     #[error("cannot read recording {}", path.display())]
     Read { path: PathBuf, source: ReadError },
-    #[error("a mark needs a name with something printable in it")]
-    MarkName,
     #[error("cannot run {program}")]
     Command { program: String, source: io::Error },
 }

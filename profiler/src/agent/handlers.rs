@@ -1,7 +1,9 @@
 //! The file handlers that are registered with LUO, and where their callbacks lie.
 
+use profiler_report::evidence::text::scrub_c_string;
+
 use super::bpf::Oracle;
-use crate::{btf::Btf, evidence::text::scrub_c_string};
+use crate::btf::Btf;
 
 /// More handlers than any kernel has: a list that does not close is not followed for ever.
 const MAX_HANDLERS: usize = 64;

@@ -6,24 +6,21 @@ use std::{
 };
 
 use profiler_common::hot::{self, EPOCHS, kfunc};
-
-use super::{
-    bpf::{
-        Object, Oracle,
-        link::{self, End, Place},
-        sys::{self, Kind},
-    },
-    probes::{c_string, kprobe_pmu},
-    ticks::ticks,
-};
-use crate::{
-    btf::Btf,
+use profiler_mark::ticks;
+use profiler_report::{
     catalogue::{CATALOGUE, Milestone, Probe, Way},
     recording::{
         Side,
         frame::{Counted, ProbeState, Share},
     },
 };
+
+use super::bpf::{
+    Object, Oracle,
+    link::{self, End, Place},
+    sys::{self, Kind},
+};
+use crate::btf::Btf;
 
 /// Where the shares are written out: as late as the vCPUs' last exits.
 const FLUSH_AT: &std::ffi::CStr = c"machine_kexec";
@@ -96,7 +93,7 @@ impl Hot {
     /// What tells the epochs apart, and what writes the shares out.
     fn around(&mut self, object: &Object, side: Side) -> Result<(), String> {
         set(object, "HOT_STATE", hot::COUNTED, self.functions.len() as u64)?;
-        let pmu = kprobe_pmu().map_err(|error| format!("no kprobe events: {error}"))?;
+        let pmu = link::kprobe_pmu().map_err(|error| format!("no kprobe events: {error}"))?;
         let epoch = object.load("hot_epoch", Kind::Kprobe).map_err(|error| error.to_string())?;
         for (phase, number) in CATALOGUE.epochs(side.into()).zip(1..) {
             let symbols = phase.begin.iter().filter_map(|begin| match begin {
@@ -105,7 +102,7 @@ impl Hot {
             });
             // Without it, calls are counted in the epoch before.
             let link = symbols.flat_map(|probe| &probe.symbols).find_map(|symbol| {
-                let symbol = c_string(symbol.as_bytes()).ok()?;
+                let symbol = sys::c_string(symbol.as_bytes()).ok()?;
                 link::kprobe(epoch.as_fd(), Place::Symbol(&symbol), End::Entry, pmu, number).ok()
             });
             self.links.extend(link.map(|link| (format!("epoch-{number}"), link)));

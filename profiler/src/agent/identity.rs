@@ -5,11 +5,8 @@ use std::{
     io::Read,
 };
 
-use rustix::time::ClockId;
-use sha2::{Digest, Sha256};
-
-use super::{AgentError, anchors::nanoseconds, ticks::ticks};
-use crate::{
+use profiler_mark::ticks;
+use profiler_report::{
     evidence::{
         facts::{Fact, facts, tsc_khz},
         kmsg,
@@ -19,6 +16,10 @@ use crate::{
         frame::{Kernel, RtcReading, Run},
     },
 };
+use rustix::time::ClockId;
+use sha2::{Digest, Sha256};
+
+use super::{AgentError, anchors::nanoseconds};
 
 /// A new run's identity.
 pub fn new_run() -> Result<Run, AgentError> {

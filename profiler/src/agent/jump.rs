@@ -2,15 +2,16 @@
 
 use std::{io, path::Path};
 
+use profiler_mark::ticks;
+use profiler_report::{
+    evidence::carrier,
+    recording::{Frame, Side, frame::Body},
+};
+
 use super::{
     AgentError, anchors, arm, kmsg, probes,
     state::{self, Recorder},
-    ticks::ticks,
     tracefs::Instance,
-};
-use crate::{
-    evidence::carrier,
-    recording::{Frame, Side, frame::Body},
 };
 
 /// Starts the loaded kernel. Comes back only if that failed: the recording then holds the outgoing

@@ -7,8 +7,9 @@ use std::{
     io::{BufRead, BufReader},
 };
 
+use profiler_report::evidence::builtin::Ranges;
+
 use super::AgentError;
-use crate::evidence::builtin::Ranges;
 
 const PATH: &str = "/proc/kallsyms";
 

@@ -8,13 +8,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use profiler_report::catalogue::{CATALOGUE, Probe, RETURN_SUFFIX, Way, path::Path as MemberPath};
+
 use super::{AgentError, identity, kallsyms, kmsg, names, state};
 use crate::{
     btf::{
         Btf,
         walk::{self, Goal},
     },
-    catalogue::{CATALOGUE, Probe, RETURN_SUFFIX, Way, path::Path as MemberPath},
     kexec::{
         cmdline::{self, Boot},
         stamp,

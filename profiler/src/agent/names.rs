@@ -10,17 +10,15 @@ use profiler_common::{
     hot::kfunc,
     walk::{SLOTS, Subject, Walk},
 };
+use profiler_report::catalogue::{CATALOGUE, Probe, Way, path::Path};
 
 use super::{
     bpf::{BpfError, Object, Oracle, sys},
     handlers,
 };
-use crate::{
-    btf::{
-        Btf,
-        walk::{Goal, WalkError, compile},
-    },
-    catalogue::{CATALOGUE, Probe, Way, path::Path},
+use crate::btf::{
+    Btf,
+    walk::{Goal, WalkError, compile},
 };
 
 /// The kernel's BTF, for as long as the process lives; `None` without `CONFIG_DEBUG_INFO_BTF`.

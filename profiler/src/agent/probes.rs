@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::CString,
     fs, io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -13,6 +12,14 @@ use std::{
 };
 
 use profiler_common::record::{REJECTED, RUN_NS, SEEN};
+use profiler_mark::ticks;
+use profiler_report::{
+    catalogue::{CATALOGUE, Probe, Way},
+    recording::{
+        Side,
+        frame::{Counted, Coverage, ProbeState},
+    },
+};
 
 use super::{
     AgentError,
@@ -22,23 +29,12 @@ use super::{
         sys::{self, Kind},
     },
     handlers, hot, missed, names,
-    ticks::ticks,
     together::{Targets, TogetherError},
     vcpus,
 };
-use crate::{
-    btf::Btf,
-    catalogue::{CATALOGUE, Probe, Way},
-    recording::{
-        Side,
-        frame::{Counted, Coverage, ProbeState},
-    },
-};
+use crate::btf::Btf;
 
 const PIN_DIR: &str = "/sys/fs/bpf/blackout";
-
-/// How the kernel numbers its kprobe events; absent without `CONFIG_KPROBE_EVENTS`.
-const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
 
 /// Probes in the kernel; they end with this value unless they were pinned.
 pub struct Probes {
@@ -272,7 +268,8 @@ impl Probes {
         fs::create_dir_all(PIN_DIR).map_err(AgentError::file("create", PIN_DIR))?;
         for (name, link) in &self.links {
             let path = Path::new(PIN_DIR).join(name);
-            let pinned = c_string(path.as_os_str().as_bytes()).and_then(|path| sys::pin(link.as_fd(), &path));
+            let pinned =
+                sys::c_string(path.as_os_str().as_bytes()).and_then(|path| sys::pin(link.as_fd(), &path));
             pinned.map_err(AgentError::file("pin a probe as", path))?;
         }
         Ok(())
@@ -338,7 +335,7 @@ struct Singly {
 impl Singly {
     fn new(object: &Object) -> Result<Self, BpfError> {
         let (enter, exit) = (object.load("enter", Kind::Kprobe)?, object.load("exit", Kind::Kprobe)?);
-        Ok(Self { enter, exit, pmu: kprobe_pmu() })
+        Ok(Self { enter, exit, pmu: link::kprobe_pmu() })
     }
 
     /// Attaches to one function: both ends or none. The links go by `name`.
@@ -366,15 +363,5 @@ impl Singly {
 fn cost_flush(object: &Object) -> Result<OwnedFd, TogetherError> {
     let program = object.load("cost_flush", Kind::Kprobe)?;
     let place = Place::Symbol(c"machine_kexec");
-    Ok(link::kprobe(program.as_fd(), place, End::Entry, kprobe_pmu()?, 0)?)
-}
-
-/// Number of the kernel's kprobe events.
-pub fn kprobe_pmu() -> io::Result<u32> {
-    fs::read_to_string(KPROBE_PMU)?.trim().parse().map_err(io::Error::other)
-}
-
-/// As the kernel takes names.
-pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
-    CString::new(bytes).map_err(io::Error::other)
+    Ok(link::kprobe(program.as_fd(), place, End::Entry, link::kprobe_pmu()?, 0)?)
 }

@@ -7,13 +7,14 @@ use std::{
     time::SystemTime,
 };
 
-use super::{AgentError, identity};
-use crate::recording::{
+use profiler_report::recording::{
     Frame,
     frame::{Body, Run},
     reader,
     writer::Writer,
 };
+
+use super::{AgentError, identity};
 
 /// File of a run.
 pub fn path(state: &Path, run_id: &str) -> PathBuf {
@@ -132,7 +133,7 @@ impl Recorder {
 
     fn wrap(
         path: &Path,
-        writer: Result<Writer, crate::recording::writer::WriteError>,
+        writer: Result<Writer, profiler_report::recording::writer::WriteError>,
     ) -> Result<Self, AgentError> {
         let path = path.to_owned();
         match writer {

@@ -7,20 +7,22 @@ use std::{
     path::Path,
 };
 
-use super::{
-    AgentError,
-    arm::EVENT,
-    error::chain,
-    identity, kallsyms, kmsg, load,
-    probes::{self, Look, Probes},
-    tracefs::{self, FLIGHT_RECORDER, Instance},
-};
-use crate::{
+use profiler_mark::tracefs::{FLIGHT_RECORDER, RECORD_EVENT};
+use profiler_report::{
     catalogue::{CATALOGUE, Way},
-    check::{Facts, NotTried, Recorder, Seen, Tried},
     evidence,
     recording::Side,
 };
+
+use super::{
+    AgentError,
+    bpf::link,
+    error::chain,
+    identity, kallsyms, kmsg, load,
+    probes::{Look, Probes},
+    tracefs::{self, Instance},
+};
+use crate::check::{Facts, NotTried, Recorder, Seen, Tried};
 
 /// Symbols that tell what a kernel can do, beside those of the catalogue.
 const TELLING: [&str; 2] = ["luo_file_handler_list", "register_fprobe_ips"];
@@ -62,7 +64,7 @@ pub fn survey(attach: bool, trace_boot: bool) -> Facts {
         kexec_disabled: text("/proc/sys/kernel/kexec_load_disabled").map(|text| text != "0"),
         kho_folder: Path::new("/sys/kernel/debug/kho/out").exists(),
         liveupdate_device: Path::new("/dev/liveupdate").exists(),
-        kprobes: probes::kprobe_pmu().is_ok(),
+        kprobes: link::kprobe_pmu().is_ok(),
         btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
         bpffs: is_bpffs("/sys/fs/bpf"),
         symbols: symbols(),
@@ -90,7 +92,7 @@ fn tried(attach: bool, missing: &Seen<Vec<&str>>, global: Seen<&Instance>) -> Re
             "{listener} records what probes say: it is armed or being read"
         )));
     }
-    let enable = format!("events/{EVENT}/enable");
+    let enable = format!("events/{RECORD_EVENT}/enable");
     let was_off = global.get(&enable).is_ok_and(|text| text.starts_with('0'));
     let states = |side| {
         Probes::attach_for_now(side, Look::default(), || ()).map(|(_out_again, coverage)| coverage.probes)
@@ -108,7 +110,7 @@ fn tried(attach: bool, missing: &Seen<Vec<&str>>, global: Seen<&Instance>) -> Re
 fn listener(global: &Instance) -> Option<String> {
     let on = |instance: &Instance| {
         let is_on = |file: &str| instance.get(file).is_ok_and(|text| text.trim() == "1");
-        is_on("tracing_on") && is_on(&format!("events/{EVENT}/enable"))
+        is_on("tracing_on") && is_on(&format!("events/{RECORD_EVENT}/enable"))
     };
     // An event left on in the global buffer is nobody's, unless a `collect` is going to read it.
     if identity::run_on_cmdline().is_some() && on(global) {
@@ -126,7 +128,7 @@ fn recorder() -> Result<Option<Recorder>, AgentError> {
         instance: FLIGHT_RECORDER.to_owned(),
         bytes: number(instance.get("buffer_total_size_kb")?).unwrap_or(0) * 1024,
         clock: instance.clock()?,
-        armed: instance.get(&format!("events/{EVENT}/enable"))?.trim() == "1",
+        armed: instance.get(&format!("events/{RECORD_EVENT}/enable"))?.trim() == "1",
         // `show_last_boot_header`, kernel/trace/trace.c, Linux 7.3; a cold boot's empty ring says so too.
         previous_boot: records > 0
             && instance.get("last_boot_info").is_ok_and(|text| !text.starts_with("# Current")),

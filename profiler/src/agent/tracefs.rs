@@ -7,16 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AgentError, error::chain};
-use crate::recording::{
+use profiler_mark::tracefs::{FLIGHT_RECORDER, ROOT};
+use profiler_report::recording::{
     Frame, Side,
     frame::{Body, TraceBuffer},
 };
 
-const ROOT: &str = "/sys/kernel/tracing";
-
-/// Instance that carries the outgoing kernel's last events: `trace_instance=boot_map@trace`.
-pub const FLIGHT_RECORDER: &str = "boot_map";
+use super::{AgentError, error::chain};
 
 /// Whether tracefs is mounted and may be entered.
 pub fn reachable() -> io::Result<()> {

@@ -7,6 +7,11 @@ use std::{
 };
 
 use profiler_common::vcpu::{self, Hook};
+use profiler_mark::ticks;
+use profiler_report::{
+    evidence::format::EventFormat,
+    recording::{Side, frame::ProbeState},
+};
 
 use super::{
     bpf::{
@@ -14,13 +19,7 @@ use super::{
         link::{self, End, Ends, Place},
         sys::{self, Kind},
     },
-    probes::kprobe_pmu,
-    ticks::ticks,
     tracefs::Instance,
-};
-use crate::{
-    evidence::format::EventFormat,
-    recording::{Side, frame::ProbeState},
 };
 
 /// KVM's tracepoints: catalogue name, event. Exits first: an exit without its entry tells that the entry was missed.
@@ -64,7 +63,7 @@ pub fn attach(object: &Object, side: Side) -> (Vec<ProbeState>, Vec<(String, Own
         take(probe, &format!("kvm:{event}"), "tracepoint", attached);
     }
     if side == Side::Outgoing {
-        let pmu = kprobe_pmu().ok();
+        let pmu = link::kprobe_pmu().ok();
         let method = if pmu.is_some() { "kprobe" } else { "kprobe-multi" };
         let attached = ready.and_then(|_| flush(object, pmu));
         take("vcpu-flush", &FLUSH_AT.to_string_lossy(), method, attached);

@@ -1,9 +1,9 @@
 //! Paths of the catalogue -> walks that the eBPF programs take.
 
 use profiler_common::walk::{ARGUMENTS, POINTERS, Walk};
+use profiler_report::catalogue::path::{Path, Step};
 
 use super::{Btf, Type};
-use crate::catalogue::path::{Path, Step};
 
 /// What a path is to lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

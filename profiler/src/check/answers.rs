@@ -1,14 +1,15 @@
 //! Facts -> whether each need is met.
 
-use super::{Answer, Facts, NotTried, Seen, State};
-use crate::{
+use profiler_report::{
     catalogue::Need,
     evidence::{
         facts::{Fact, facts as stated},
         text::scrub,
     },
-    kexec::cmdline::MAX_BYTES,
 };
+
+use super::{Answer, Facts, NotTried, Seen, State};
+use crate::kexec::cmdline::MAX_BYTES;
 
 /// Whether a need is met, and how it could be.
 pub fn answer(need: &Need, facts: &Facts) -> Answer {

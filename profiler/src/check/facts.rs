@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use profiler_report::{evidence::kmsg::Kmsg, recording::frame};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::{evidence::kmsg::Kmsg, recording::frame};
 
 /// What was looked at, or why it could not be.
 pub type Seen<T> = Result<T, String>;

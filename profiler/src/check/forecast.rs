@@ -1,10 +1,11 @@
 //! What will become of each phase of the host's window.
 
-use super::{Coverage, Expected, Facts, Forecast, Options, Phase, Probe};
-use crate::{
+use profiler_report::{
     catalogue::{self, Catalogue, Milestone, Place},
     evidence::{facts::deferred_pages, kmsg::Kmsg},
 };
+
+use super::{Coverage, Expected, Facts, Forecast, Options, Phase, Probe};
 
 /// What will become of each phase, in the order of time.
 pub fn phases(facts: &Facts, catalogue: &Catalogue, probes: &[Probe], options: &Options) -> Vec<Phase> {
@@ -42,7 +43,7 @@ pub fn coverage(phases: &[Phase], options: &Options) -> Coverage {
         let all: u64 = baseline.iter().map(|(_, ns)| ns).sum();
         // A part that this kernel divides otherwise is observed all the same.
         let lost = |id: &str| {
-            id == crate::timeline::UNOBSERVED
+            id == profiler_report::timeline::UNOBSERVED
                 || phases.iter().any(|phase| phase.id == id && phase.state == Forecast::Unobserved)
         };
         let lost: u64 = baseline.iter().filter(|(id, _)| lost(id)).map(|(_, ns)| ns).sum();

@@ -2,6 +2,11 @@
 //!
 //! `agent::survey` looks, and what it found is [`Facts`]; everything here is computed from those.
 
+use profiler_report::{
+    catalogue::{Catalogue, Level, Need},
+    report,
+};
+
 mod answers;
 mod facts;
 mod forecast;
@@ -11,11 +16,6 @@ pub mod text;
 
 pub use facts::{Facts, NotTried, Recorder, Seen, Tried};
 pub use model::*;
-
-use crate::{
-    catalogue::{Catalogue, Level, Need},
-    report,
-};
 
 /// What the user wants to know.
 #[derive(Debug, Clone, Default)]

@@ -1,13 +1,13 @@
 //! `blackout.check/1`: field names are a contract with the tools that read them.
 
+use profiler_report::{
+    catalogue::{Level, Place},
+    report::Tool,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Facts, Recorder};
-use crate::{
-    catalogue::{Level, Place},
-    report::Tool,
-};
 
 /// Value of [`Check::schema`].
 pub const SCHEMA: &str = "blackout.check/1";
@@ -61,7 +61,7 @@ impl Kernel {
     pub fn new(facts: &Facts) -> Self {
         let kernel = facts.kernel.clone();
         let number = kernel.liveupdate_number;
-        let crate::recording::frame::Kernel { release, version, arch, host, cmdline, .. } = kernel;
+        let profiler_report::recording::frame::Kernel { release, version, arch, host, cmdline, .. } = kernel;
         Self { release, version, arch, host, cmdline, liveupdate_number: number }
     }
 }

@@ -1,10 +1,11 @@
 //! Facts -> what will come of each probe.
 
-use super::{Expected, Facts, Family, Options, Probe, Share};
-use crate::{
+use profiler_report::{
     catalogue::{self, Catalogue, Place, Way},
     recording::{Side, frame::ProbeState},
 };
+
+use super::{Expected, Facts, Family, Options, Probe, Share};
 
 /// Every probe that would be wanted, in the order of the report's coverage.
 pub fn forecast(facts: &Facts, catalogue: &Catalogue, options: &Options) -> Vec<Probe> {

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 
+use profiler_report::catalogue::{Level, Place};
+
 use super::{Answer, Check, Expected, Forecast, Phase, Probe, State, Verdict};
-use crate::catalogue::{Level, Place};
 
 const COLUMNS: usize = 80;
 /// Where the second and third column of a list begin.

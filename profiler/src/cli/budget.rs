@@ -3,14 +3,11 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, bail};
-use profiler::{
-    compare::{
-        budget::{self, Checked, SCHEMA, State},
-        render,
-    },
-    render::clean,
-    report,
+use profiler_compare::{
+    budget::{self, Checked, SCHEMA, State},
+    render,
 };
+use profiler_report::{render::clean, report};
 
 use super::{
     compare::{FailOn, exit_code, lossy},

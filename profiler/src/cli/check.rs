@@ -10,10 +10,10 @@ use std::{
 use anyhow::{Context, Result};
 use profiler::{
     agent,
-    catalogue::{CATALOGUE, NEEDS},
     check::{self, Verdict, text::Style},
-    inputs,
 };
+use profiler_compare::inputs;
+use profiler_report::catalogue::{CATALOGUE, NEEDS};
 
 /// Exit code where a live update would not be measured whole, with `--strict`.
 const POOR: u8 = 5;

@@ -4,14 +4,12 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use profiler::{
-    compare::{
-        self, Comparison, Options, Run, Verdict,
-        budget::{self, Increase, Nanoseconds, State},
-        render,
-    },
-    render::clean,
+use profiler_compare::{
+    Comparison, Options, Run, Verdict,
+    budget::{self, Increase, Nanoseconds, State},
+    render,
 };
+use profiler_report::render::clean;
 
 use super::output::{self, Output};
 
@@ -87,7 +85,7 @@ pub fn run(args: &Args, stdout: &mut impl Write) -> Result<ExitCode> {
         floor_ns: args.floor.map(|floor| floor.0),
         mixed_machines: args.mixed_machines,
     };
-    let mut comparison = compare::compare(&base, &new, &options);
+    let mut comparison = profiler_compare::compare(&base, &new, &options);
     if let Some(budget) = &budget {
         comparison.budgets = budget::check(budget, &base, &new, args.alpha);
     }

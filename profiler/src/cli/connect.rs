@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use profiler::live::{client::Target, endpoint::Endpoint, tls::Trust};
+use profiler_watch::{client::Target, endpoint::Endpoint, tls::Trust};
 
 use super::serve::DEFAULT_ENDPOINT;
 

@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
-use profiler::recording::reader;
+use profiler_report::recording::reader;
 
 /// Arguments of `blackout dump`.
 #[derive(clap::Args)]

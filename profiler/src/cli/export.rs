@@ -3,11 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use profiler::{
-    files,
-    inputs::{self, File, InputError},
-    render::openmetrics,
-};
+use profiler_compare::inputs::{self, File, InputError};
+use profiler_fleet::openmetrics;
+use profiler_report::files;
 
 /// Export live updates for a fleet's own stores: node_exporter, Parquet
 ///
@@ -60,7 +58,8 @@ fn tally(files: &[File]) -> Result<openmetrics::Tally> {
 
 #[cfg(feature = "parquet")]
 fn parquet(files: &[File], path: &Path) -> Result<()> {
-    use profiler::{files::Pending, render::parquet::Writer, report::Report};
+    use profiler_fleet::parquet::Writer;
+    use profiler_report::{files::Pending, report::Report};
 
     let reports = || files.iter().filter_map(|file| file.report().transpose());
     let write = |path: &Path, reports: &mut dyn Iterator<Item = Result<Report, InputError>>| -> Result<()> {

@@ -9,7 +9,31 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use profiler::{compare::Run, compare::render::Format, inputs};
+use profiler_compare::{Run, budget::Budget, inputs, render};
+
+/// What a comparison can be rendered as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Markdown,
+    Junit,
+    Github,
+    Benchfmt,
+}
+
+impl From<Format> for render::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+            Format::Markdown => Self::Markdown,
+            Format::Junit => Self::Junit,
+            Format::Github => Self::Github,
+            Format::Benchfmt => Self::Benchfmt,
+        }
+    }
+}
 
 /// One thing to write, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,20 +65,20 @@ impl FromStr for Output {
 pub fn write(
     outputs: &[Output],
     stdout: &mut impl Write,
-    render: impl Fn(Format) -> serde_json::Result<String>,
+    render: impl Fn(render::Format) -> serde_json::Result<String>,
 ) -> Result<()> {
     let (to_stdout, to_files): (Vec<&Output>, Vec<&Output>) =
         outputs.iter().partition(|output| output.file.is_none());
     for output in to_files {
         let Some(path) = &output.file else { continue };
-        let text = render(output.format)?;
+        let text = render(output.format.into())?;
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     // Nothing asked for standard output: only then, and without files, the text.
     let default = Output { format: Format::Text, file: None };
     let to_stdout = if outputs.is_empty() { vec![&default] } else { to_stdout };
     for output in to_stdout {
-        stdout.write_all(render(output.format)?.as_bytes())?;
+        stdout.write_all(render(output.format.into())?.as_bytes())?;
     }
     Ok(())
 }
@@ -76,8 +100,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Vec<Run>> {
 }
 
 /// Reads a budget.
-pub fn budget(path: &Path) -> Result<profiler::compare::budget::Budget> {
+pub fn budget(path: &Path) -> Result<Budget> {
     let name = path.display();
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
-    profiler::compare::budget::Budget::parse(&text).with_context(|| format!("{name}"))
+    Budget::parse(&text).with_context(|| format!("{name}"))
 }

@@ -4,11 +4,9 @@ use std::{env, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use profiler::{
-    inputs,
-    push::{Collector, Queue, Signals},
-    report::Report,
-};
+use profiler_compare::inputs;
+use profiler_fleet::push::{Collector, Queue, Signals};
+use profiler_report::report::Report;
 
 /// Send live updates to an OpenTelemetry collector: each as a trace, all as metrics
 ///

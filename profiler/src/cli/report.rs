@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
-use profiler::{
-    agent,
+use profiler::agent;
+use profiler_report::{
     recording::reader,
-    render::{self, Format},
+    render,
     report::{self, Choice, Outcome, WindowChoice},
 };
 
@@ -67,6 +67,47 @@ struct Options {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For a person at a terminal
+    Text,
+    /// For machines: blackout.report/1
+    Json,
+    /// For a browser: one page with the timeline to zoom and search, and every table; needs no network
+    Html,
+    /// For ui.perfetto.dev and trace_processor: a protobuf trace, both kernels on one axis
+    Perfetto,
+    /// For trace viewers that read Chrome's JSON
+    Chrome,
+    /// Folded stacks, for a flame graph of the window: weights are nanoseconds and add up to it
+    Folded,
+    /// For a pull request or a wiki
+    Markdown,
+    /// For CI: a test case for each phase, failed where the live update failed
+    Junit,
+    /// Durations of calls, phase by phase, as a HdrHistogram interval log
+    Hlog,
+    /// Every figure as one table, for spreadsheets and scripts
+    Csv,
+}
+
+impl From<Format> for render::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Text => Self::Text,
+            Format::Json => Self::Json,
+            Format::Html => Self::Html,
+            Format::Perfetto => Self::Perfetto,
+            Format::Chrome => Self::Chrome,
+            Format::Folded => Self::Folded,
+            Format::Markdown => Self::Markdown,
+            Format::Junit => Self::Junit,
+            Format::Hlog => Self::Hlog,
+            Format::Csv => Self::Csv,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Window {
     /// From reboot(2) to the end of the last LUO session
     Host,
@@ -116,12 +157,13 @@ fn report(file: &Path, options: &Options, stdout: &mut impl Write) -> Result<Exi
     let bytes = fs::read(file).with_context(|| format!("cannot read {name}"))?;
     let recording = reader::read(&bytes).with_context(|| format!("{name}"))?;
     let report = report::build_for(&recording, &options.choice()).with_context(|| format!("{name}"))?;
-    let rendered = render::render(&report, options.format).with_context(|| format!("{name}"))?;
+    let format = render::Format::from(options.format);
+    let rendered = render::render(&report, format).with_context(|| format!("{name}"))?;
     match &options.output {
         Some(path) => {
             fs::write(path, rendered).with_context(|| format!("cannot write {}", path.display()))?
         }
-        None if options.format.is_binary() && io::stdout().is_terminal() => {
+        None if format.is_binary() && io::stdout().is_terminal() => {
             bail!("this format is binary: name a file with --output, or redirect standard output")
         }
         None => stdout.write_all(&rendered)?,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use profiler::live::{self, ServeOptions, endpoint::Endpoint, tls::Guard};
+use profiler::live::{self, ServeOptions, guard::Guard};
+use profiler_watch::endpoint::Endpoint;
 
 /// Where an agent listens, and a reader looks for it.
 pub const DEFAULT_ENDPOINT: &str = "unix:/run/blackout.sock";

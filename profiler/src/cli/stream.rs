@@ -9,14 +9,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use profiler::{
-    live::{
-        client::{self, Heard, Target},
-        decode,
-        message::Message,
-        replay::{self, Timed},
-    },
-    recording::reader,
+use profiler_report::recording::reader;
+use profiler_watch::{
+    client::{self, Heard, Target},
+    decode,
+    message::Message,
+    replay::{self, Timed},
 };
 
 use super::connect::Connect;

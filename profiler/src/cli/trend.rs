@@ -4,10 +4,8 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use profiler::{
-    compare::{render, trend},
-    render::clean,
-};
+use profiler_compare::{render, trend};
+use profiler_report::render::clean;
 
 use super::output;
 

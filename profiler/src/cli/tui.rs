@@ -7,10 +7,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use profiler::{
-    live::decode,
+use profiler_report::{
     recording::reader,
     report::{self, Report},
+};
+use profiler_watch::{
+    decode,
     tui::{self, Source, theme::Theme},
 };
 
@@ -60,5 +62,5 @@ fn baseline(path: &Path) -> Result<(Report, String)> {
         decode::report(&bytes).with_context(|| format!("{name} is neither a recording nor a report"))?
     };
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    Ok((report, profiler::evidence::text::scrub(stem.as_bytes(), 64)))
+    Ok((report, profiler_report::evidence::text::scrub(stem.as_bytes(), 64)))
 }

@@ -34,7 +34,7 @@ pub struct Boot {
     pub kprobes: Vec<String>,
     /// The outgoing kernel's TSC frequency, kHz: true log times before calibration.
     pub tsc_khz: Option<u64>,
-    /// [`crate::recording::frame::Run::id`].
+    /// [`profiler_report::recording::frame::Run::id`].
     pub run_id: String,
     /// Parameters of the user's, put last: they win.
     pub append: String,

@@ -17,7 +17,7 @@
 //! is checked by nobody at boot. An image whose signature is enforced cannot be stamped: the edit
 //! breaks the signature.
 
-use crate::evidence::stamps::{DECOMPRESSED_STAMP_OFFSET, ENTRY_STAMP_OFFSET};
+use profiler_report::evidence::stamps::{DECOMPRESSED_STAMP_OFFSET, ENTRY_STAMP_OFFSET};
 
 const ENTRY_64: usize = 0x200;
 const XLF_KERNEL_64: u8 = 1;

@@ -2,15 +2,15 @@
 //!
 //! Times are good enough to look at: the log's clock is one line of the TSC before `sched_clock_init` and
 //! another after "sched_clock: Marking stable", and follows the timer tick between them (see
-//! [`crate::clock`]). The report, which has more evidence, corrects them.
+//! [`profiler_report::clock`]). The report, which has more evidence, corrects them.
 
-use super::message::{Message, log_milestone};
-use crate::{
+use profiler_report::{
     catalogue::Milestone,
     evidence::kmsg::KmsgLine,
     recording::{Side, frame::Scale},
     stitch::Moment,
 };
+use profiler_watch::message::{Message, log_milestone};
 
 /// How far the tick was seen to leave the log's clock behind: 108 ms in the lab.
 const ERROR_NS: u64 = 110_000_000;

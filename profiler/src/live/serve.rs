@@ -11,6 +11,12 @@ use std::{
     time::Duration,
 };
 
+use profiler_mark::ticks;
+use profiler_report::recording::{Body, Side, frame::Kernel, reader};
+use profiler_watch::{
+    endpoint::{Endpoint, Exposed},
+    message::{Hello, Message, SCHEMA},
+};
 use rustix::time::ClockId;
 use thiserror::Error;
 use tokio::{
@@ -21,17 +27,13 @@ use tokio::{
 };
 
 use super::{
-    endpoint::{Endpoint, Exposed},
+    guard::Guard,
     journal::{Journal, Limits},
-    message::{Hello, Message, SCHEMA},
     server::{Listener, Server},
+    subject::Subject,
     telling::Telling,
-    tls::Guard,
 };
-use crate::{
-    agent::{AgentError, anchors::nanoseconds, identity, state, ticks::ticks},
-    recording::{Body, Side, frame::Kernel, reader},
-};
+use crate::agent::{AgentError, anchors::nanoseconds, identity, state};
 
 /// Time that clients have to take the last lines after a signal.
 const GRACE: Duration = Duration::from_secs(3);
@@ -75,18 +77,6 @@ pub enum ServeError {
     /// Two would take each other's records.
     #[error("another `blackout serve` is running")]
     Running,
-}
-
-/// The live update that is served: what an agent has to know to begin.
-#[derive(Debug)]
-pub(super) struct Subject {
-    pub side: Side,
-    pub run: String,
-    /// Names by address, as `arm` found them.
-    pub symbols: Vec<(u64, String)>,
-    /// The recording: that of this run may come to be only later.
-    pub recording: PathBuf,
-    pub tsc_hz: Option<u64>,
 }
 
 /// Serves until the live update is over and reported, or a signal comes. `listening` is called once
@@ -241,7 +231,7 @@ fn subject(options: &ServeOptions) -> Result<Subject, AgentError> {
         }
     }
     // The kernel's scale is there at once; reading all of its log for the frequency is not.
-    let scaled = crate::agent::anchors::scale().and_then(crate::clock::sched_clock::hz);
+    let scaled = crate::agent::anchors::scale().and_then(profiler_report::clock::sched_clock::hz);
     Ok(Subject { side, run, symbols, recording, tsc_hz: scaled.or(tsc_hz) })
 }
 

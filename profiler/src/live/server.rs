@@ -1,8 +1,12 @@
 //! The clients of an agent. They get lines and say nothing: what they send is never read, so it costs
-//! nothing but their own socket's buffer. Those who come by TLS have said their token before (`tls`).
+//! nothing but their own socket's buffer. Those who come by TLS have said their token before (`guard`).
 
 use std::{fs, io, os::unix::fs::FileTypeExt, path::Path, pin::pin, sync::Arc, time::Duration};
 
+use profiler_watch::{
+    endpoint::Endpoint,
+    message::{LossPlace, Message},
+};
 use rustix::{
     fs::Mode,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
@@ -15,10 +19,8 @@ use tokio::{
 };
 
 use super::{
-    endpoint::Endpoint,
+    guard::Guard,
     journal::{Cursor, Journal},
-    message::{LossPlace, Message},
-    tls::Guard,
     vsock,
 };
 

@@ -10,16 +10,16 @@ use std::{
     time::Duration,
 };
 
-use rustix::event::{PollFd, PollFlags, poll};
-
-use crate::{
-    agent::{AgentError, tracefs::Instance},
+use profiler_report::{
     evidence::{
         kmsg::{self, KmsgLine},
         trace::{self, CpuPages, Trace},
     },
     recording::{Side, frame::TraceBuffer},
 };
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::agent::{AgentError, tracefs::Instance};
 
 /// Name of the instance.
 pub const INSTANCE: &str = "blackout_live";

@@ -12,22 +12,8 @@ use std::{
 };
 
 use profiler_common::vcpu::VcpuRecord;
-
-use super::{
-    boot_log,
-    journal::Journal,
-    message::{Counters, LossPlace, Message},
-    serve::Subject,
-    shorten::shorten,
-    source::{Log, Source},
-    tally::Tally,
-};
-use crate::{
-    agent::{
-        AgentError, anchors,
-        ticks::ticks,
-        tracefs::{Instance, Marker},
-    },
+use profiler_mark::ticks;
+use profiler_report::{
     catalogue::CATALOGUE,
     evidence::{
         carrier,
@@ -37,6 +23,22 @@ use crate::{
     recording::{Body, Side, reader},
     report,
     stitch::{self, Half, Moment},
+};
+use profiler_watch::{
+    message::{Counters, LossPlace, Message},
+    shorten,
+    tally::Tally,
+};
+
+use super::{
+    boot_log,
+    journal::Journal,
+    source::{Log, Source},
+    subject::Subject,
+};
+use crate::agent::{
+    AgentError, anchors,
+    tracefs::{Instance, Marker},
 };
 
 /// How often counters are told: what makes silence mean something.

@@ -74,7 +74,16 @@ impl Fleet {
     fn build() -> Result<Self> {
         let target = workspace::target("fleet-build")?;
         let mut command = cargo()?;
-        command.args(["build", "--locked", "--release", "--package", "profiler", "--features", "parquet"]);
+        command.args([
+            "build",
+            "--locked",
+            "--release",
+            "--package",
+            "profiler",
+            "--package",
+            "profiler-fleet",
+        ]);
+        command.args(["--features", "profiler/parquet,profiler-fleet/parquet"]);
         run(command.args(["--bin", "blackout", "--example", "fleet"]).arg("--target-dir").arg(&target))?;
         Ok(Self { target })
     }

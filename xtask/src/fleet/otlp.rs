@@ -23,6 +23,9 @@ pub fn check(fleet: &Fleet) -> Result<()> {
     let _server = Server::start(&mut victoria, &log)?;
     let api = Api::wait(port, &log)?;
     let mut check = program::command(tools::python()?);
-    check.arg(root.join("profiler/tests/otlp/check.py")).arg(fleet.blackout()).arg(root.join("fixtures"));
+    check
+        .arg(root.join("profiler-fleet/tests/otlp/check.py"))
+        .arg(fleet.blackout())
+        .arg(root.join("fixtures"));
     run(check.arg(dir.join("state")).arg(&api.base))
 }

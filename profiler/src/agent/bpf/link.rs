@@ -3,7 +3,7 @@
 
 use std::{
     ffi::CStr,
-    io,
+    fs, io,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -22,6 +22,14 @@ struct Link<T> {
     attach_type: u32,
     flags: u32,
     rest: T,
+}
+
+/// Type of the kernel's kprobe events; absent without `CONFIG_KPROBE_EVENTS`.
+const KPROBE_PMU: &str = "/sys/bus/event_source/devices/kprobe/type";
+
+/// Returns the type of kprobe events for `perf_event_open(2)`.
+pub fn kprobe_pmu() -> io::Result<u32> {
+    fs::read_to_string(KPROBE_PMU)?.trim().parse().map_err(io::Error::other)
 }
 
 /// Which end of a function.

@@ -151,8 +151,10 @@ fn instruction(instruction: &aya_obj::generated::bpf_insn) -> [u8; 8] {
 
 /// The end of the verifier's log, which says what it did not like.
 fn last_lines(log: &[u8]) -> String {
-    let text =
-        crate::evidence::text::scrub(log.split(|byte| *byte == 0).next().unwrap_or_default(), log.len());
+    let text = profiler_report::evidence::text::scrub(
+        log.split(|byte| *byte == 0).next().unwrap_or_default(),
+        log.len(),
+    );
     let start = text.char_indices().rev().nth(400).map_or(0, |(index, _)| index);
     text.get(start..).unwrap_or_default().trim().to_owned()
 }

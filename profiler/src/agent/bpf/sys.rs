@@ -2,7 +2,7 @@
 //! include/uapi/linux/bpf.h, Linux 7.3; the kernel takes a shorter `bpf_attr` for one whose rest is zero.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
 };
@@ -24,6 +24,11 @@ pub(super) const ATTACH_KPROBE_MULTI: u32 = 42;
 pub(super) const ATTACH_KPROBE_SESSION: u32 = 56;
 /// `BPF_TRACE_FSESSION`.
 pub(super) const ATTACH_SESSION: u32 = 58;
+
+/// Returns a name as the kernel takes it.
+pub fn c_string(bytes: &[u8]) -> io::Result<CString> {
+    CString::new(bytes).map_err(io::Error::other)
+}
 
 /// Type of a program: how it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
