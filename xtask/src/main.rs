@@ -4,6 +4,7 @@
 mod dashboards;
 mod dependencies;
 mod digest;
+mod docs;
 mod ebpf;
 mod exports;
 mod fleet;
@@ -52,6 +53,14 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Check links and words of the documents, and build the book of docs/ into target/book
+    Book,
+    /// Write the book's generated tables: commands, phases, probes, needs, report
+    Reference {
+        /// Change nothing: fail if a committed table is not what the program and its data files give
+        #[arg(long)]
+        check: bool,
+    },
     /// Make a fleet up, as Parquet and textfiles in target/fleet, or let a fleet's stores work on one
     Fleet(fleet::Options),
     /// Build the Debian package and print its path
@@ -89,6 +98,9 @@ fn main() -> ExitCode {
         Task::Schema { check: true } => schema::check(),
         Task::Dashboards { check: false } => dashboards::write(),
         Task::Dashboards { check: true } => dashboards::check(),
+        Task::Book => docs::check(),
+        Task::Reference { check: false } => docs::reference::write(),
+        Task::Reference { check: true } => docs::reference::check(),
         Task::Fleet(options) => fleet::run_with(&options),
         Task::Package { check: false } => package::write(),
         Task::Package { check: true } => package::check(),

@@ -2,7 +2,7 @@
 
 use crate::lab_tests::{self, LabTest};
 use crate::workspace::{self, cargo, run};
-use crate::{dashboards, dependencies, ebpf, fleet, fresh, package, page, schema, tools};
+use crate::{dashboards, dependencies, docs, ebpf, fleet, fresh, package, page, schema, tools};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -44,7 +44,7 @@ impl Step {
     }
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 15] = [
     Step::new("format", || none(format())),
     Step::new("lints", || none(lints())),
     Step::new("dependencies of the libraries", || none(dependencies::check())),
@@ -52,6 +52,8 @@ const STEPS: [Step; 13] = [
     Step::new("unit and integration tests", || none(tests())),
     Step::new("report schema", || none(schema::check())),
     Step::new("dashboards", || none(dashboards::check())),
+    Step::new("reference", || none(docs::reference::check())),
+    Step::new("book", || none(docs::check())),
     Step::new("documentation", || none(documentation())),
     Step::new("HTML report in a browser", || none(page::check())).with(&[needs::BROWSER]),
     Step::new("licences and sources of dependencies", || none(licences())),
