@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         let numbers = probe.subject.numbers.iter().map(|path| (path, Goal::Number));
         for (path, goal) in texts.chain(numbers) {
             if let Ok(walk) = compile(path, goal, Some(&btf), Some(0)) {
-                fetch_argument(&walk, goal);
+                fetch_argument(path, &walk, goal);
             }
         }
     }

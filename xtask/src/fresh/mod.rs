@@ -33,7 +33,7 @@ pub struct Options {
 /// Does what the options say.
 ///
 /// # Errors
-/// As [`readme`] and [`needs_resolve`].
+/// As [`readme()`] and [`needs_resolve`].
 pub fn run(options: &Options) -> Result<()> {
     if options.needs { needs_resolve() } else { readme(options) }
 }
