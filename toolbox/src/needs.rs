@@ -20,7 +20,7 @@ pub enum Need {
     Program(Program),
     /// A file.
     File(PackageFile),
-    /// A browser that speaks Chromium's protocol: any of [`BROWSERS`], else Debian's.
+    /// A browser that speaks Chromium's protocol: any that is installed, else Debian's headless Chromium.
     Browser,
 }
 
