@@ -86,6 +86,52 @@ fn the_commands_of_the_documents_work() {
     }
 }
 
+/// Every command line in code of a document that begins with `blackout`, without comments.
+fn command_lines(text: &str) -> Vec<String> {
+    let text = text.replace("\\\n", " ");
+    let mut fenced = false;
+    // Quoted output is no command.
+    let mut output = false;
+    let code = text.lines().filter_map(|line| {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+            output = fenced && line.trim_start().starts_with("```text");
+        }
+        let command = line.split(" #").next().unwrap_or_default().trim();
+        (fenced && !output || line.starts_with("    "))
+            .then_some(command)
+            .filter(|line| line.starts_with("blackout "))
+    });
+    let commands = code.flat_map(|line| line.split("&&").flat_map(|line| line.split(';')));
+    commands.map(str::trim).filter(|command| command.starts_with("blackout ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_of_the_documents_exist_with_their_options() {
+    let help = |command: &str| run(&checkout(), &format!("blackout {command} --help"));
+    let overview = help("");
+    let mut documents = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    let docs = fs::read_dir(checkout().join("docs")).unwrap();
+    documents.extend(docs.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap())));
+    let mut checked = 0;
+    for document in documents.iter().filter(|name| name.ends_with(".md") && *name != "docs/commands.md") {
+        let text = fs::read_to_string(checkout().join(document)).unwrap();
+        for line in command_lines(&text) {
+            let ours = line.split(" -- ").next().unwrap_or_default();
+            let mut words = ours.split_whitespace().skip(1);
+            let name = words.next().unwrap_or_default();
+            let listed = overview.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
+            assert!(listed, "{document}: no command {name}: {line}");
+            let help = help(name);
+            for option in words.filter(|word| word.starts_with("--")) {
+                assert!(help.contains(option), "{document}: {name} has no option {option}: {line}");
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} options were found");
+}
+
 #[test]
 fn no_document_with_such_blocks_is_left_out() {
     let docs = fs::read_dir(checkout().join("docs")).unwrap();

@@ -75,7 +75,7 @@ enum Task {
     Page,
     /// Have exports read by the programs they are written for: Perfetto, DevTools, flamegraph.pl and others
     Exports,
-    /// Take the README's pictures again: of the terminal, and of the HTML report
+    /// Take the pictures of the README and the book again: of the HTML report, and of the terminal
     Pictures,
     /// Measure how often the gate of `blackout compare` is right, by comparing random draws of real runs
     Resample(resample::Draw),

@@ -30,9 +30,9 @@ pub fn write() -> Result<()> {
     let root = workspace::root()?;
     let mut copy = CP.command()?;
     copy.arg("-r").arg(&program).arg(built.join("man")).arg(built.join("completions"));
-    copy.args(
-        ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "docs"].map(|file| root.join(file)),
-    );
+    let documents =
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "docs"];
+    copy.args(documents.iter().chain(&["LICENSE-MIT", "LICENSE-APACHE"]).map(|file| root.join(file)));
     copy.arg(root.join("profiler-ebpf/LICENSE-GPL-2.0")).arg(&tree);
     exec::output(&mut copy)?;
     let sbom = sbom()?;

@@ -1,4 +1,4 @@
-//! The README's picture of `blackout tui`: a real terminal's screen (tmux), as SVG.
+//! The book's picture of `blackout tui`: a real terminal's screen (tmux), as SVG.
 
 use crate::workspace::{self, cargo, run};
 use anyhow::{Context, Result, bail};

@@ -1,6 +1,7 @@
-//! Relative links and anchors of the documents. Links to other sites are not followed.
+//! Relative links and anchors of the documents, and paths of the checkout in their code spans. Links to other sites are
+//! not followed.
 
-use super::markdown::{anchors, line_at, prose};
+use super::markdown::{anchors, line_at, prose, spans};
 use std::path::{Component, Path, PathBuf};
 
 /// Returns one message for each dead link in the document at `path`, and for each that leads out of the `book` from
@@ -33,6 +34,17 @@ pub fn problems(
         problems.push(format!("{}:{line}: link to {link}: {fault}", path.display()));
     }
     problems
+}
+
+/// Returns one message for each code span in the document at `path` that is a path into one of the `folders` of the
+/// checkout, such as `profiler/src`, and does not exist.
+pub fn dead_paths(path: &Path, text: &str, folders: &[&str], exists: &dyn Fn(&Path) -> bool) -> Vec<String> {
+    let is_path = |span: &str| {
+        let folder = span.split_once('/').map(|(folder, _)| folder);
+        folder.is_some_and(|folder| folders.contains(&folder)) && !span.contains([' ', '*', '<'])
+    };
+    let dead = spans(text).into_iter().filter(|(_, span)| is_path(span) && !exists(Path::new(span)));
+    dead.map(|(line, span)| format!("{}:{line}: no such file: {span}", path.display())).collect()
 }
 
 /// Returns line and target of each link and image: `[text](target)`, `[name]: target`.
@@ -84,6 +96,13 @@ mod tests {
             [`code`](docs/in/c.md)\n\n[r]: docs/a.md\n\n    [in](code.md)\n\n`[in](span.md)`\n";
         assert_eq!(of("README.md", text), [] as [&str; 0]);
         assert_eq!(of("docs/in/c.md", "[a](../a.md) [b](./../b.svg)\n"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn dead_paths_are_named() {
+        let text = "`lab/src`, `lab/gone.rs`, `lab/*.rs`, `cargo lab`, `other/x`, lab/text\n";
+        let dead = dead_paths(Path::new("a.md"), text, &["lab"], &|path| path == Path::new("lab/src"));
+        assert_eq!(dead, ["a.md:1: no such file: lab/gone.rs"]);
     }
 
     #[test]

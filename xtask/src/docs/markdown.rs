@@ -85,6 +85,15 @@ pub fn prose(text: &str, generated: bool) -> String {
     prose
 }
 
+/// Returns the code spans of prose, each with the number of its line. A span that goes on in the next line is left out.
+pub fn spans(text: &str) -> Vec<(usize, &str)> {
+    let lines = text.lines().zip(kinds(text)).enumerate().filter(|(_, (_, kind))| *kind == Kind::Prose);
+    // Code and text take turns.
+    lines
+        .flat_map(|(at, (line, _))| line.split('`').skip(1).step_by(2).map(move |span| (at + 1, span)))
+        .collect()
+}
+
 /// Returns the number of the line that holds the byte at `offset`.
 pub fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
@@ -137,6 +146,11 @@ mod tests {
     fn headings_have_anchors_once() {
         assert_eq!(anchors(PAGE), ["a-page", "cargo-lab-overhead", "a-page-1", "a-page-2"]);
         assert_eq!(anchors("```\n# no\n```\n## What, then? (x_y)\n"), ["what-then-x_y"]);
+    }
+
+    #[test]
+    fn spans_have_lines() {
+        assert_eq!(spans("a `b` c `d/e`\n\n    `code`\n\n`f`\n"), [(1, "b"), (1, "d/e"), (5, "f")]);
     }
 
     #[test]

@@ -15,6 +15,20 @@ use std::path::{Path, PathBuf};
 const BOOK: &str = "docs";
 /// Documents outside the book whose links and words are checked. Everything in [`BOOK`] is checked as well.
 const DOCUMENTS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
+/// Folders of the checkout: code spans of the documents that are paths into them must exist.
+const FOLDERS: [&str; 11] = [
+    "dashboards",
+    "docs",
+    "fixtures",
+    "fuzz",
+    "lab",
+    "lab-plugin",
+    "profiler",
+    "profiler-common",
+    "profiler-ebpf",
+    "toolbox",
+    "xtask",
+];
 /// Words that the documents do not use.
 const WORDS: &str = "docs/style-words.txt";
 
@@ -29,16 +43,13 @@ pub fn check() -> Result<()> {
     let read = |path: &Path| fs::read_to_string(root.join(path)).ok();
     let mut problems =
         book::unlisted(&documents, &read(&Path::new(BOOK).join("SUMMARY.md")).unwrap_or_default());
+    let exists = |path: &Path| root.join(path).exists();
+    let words = words::parse(&list);
     for path in &documents {
         let text = read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        problems.extend(links::problems(
-            path,
-            &text,
-            Path::new(BOOK),
-            &|path| root.join(path).exists(),
-            &read,
-        ));
-        problems.extend(words::problems(path, &text, &words::parse(&list)));
+        problems.extend(links::problems(path, &text, Path::new(BOOK), &exists, &read));
+        problems.extend(links::dead_paths(path, &text, &FOLDERS, &exists));
+        problems.extend(words::problems(path, &text, &words));
     }
     if !problems.is_empty() {
         bail!("{} problems in the documents:\n  {}", problems.len(), problems.join("\n  "));

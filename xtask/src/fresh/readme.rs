@@ -73,6 +73,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_has_the_commands() {
+        let readme = include_str!("../../../README.md");
+        for command in COMMANDS {
+            let is_it = |line: &str| line.split('#').next().is_some_and(|typed| typed.trim() == command);
+            assert!(readme.lines().any(|line| line.starts_with("    ") && is_it(line)), "{command}");
+        }
+    }
+
+    #[test]
     fn the_line_to_type_is_found() {
         let printed = "lab: cargo lab needs packages that are not installed; as root, run:\n  \
             apt-get install -y --no-install-recommends make bc\n";
