@@ -147,7 +147,10 @@ fn for_anyone() -> (tempfile::TempDir, impl Fn(&[&str]) -> Output) {
     const NOBODY: u32 = 65534;
     let dir = tempfile::tempdir().unwrap();
     let program = dir.path().join("blackout");
-    fs::copy(env!("CARGO_BIN_EXE_blackout"), &program).unwrap();
+    // By another process: a child that another test starts meanwhile would inherit the descriptor that this one writes to,
+    // and a file that is open for writing cannot be run (ETXTBSY).
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_blackout")).arg(&program).status().unwrap();
+    assert!(copied.success());
     write_poor_recording(&dir.path().join("0000000000000000.blackout"));
     for entry in fs::read_dir(dir.path()).unwrap() {
         fs::set_permissions(entry.unwrap().path(), fs::Permissions::from_mode(0o755)).unwrap();
