@@ -161,7 +161,11 @@ impl Machine {
             option("-drive", &value);
         }
         if let Some(share) = &self.share {
-            let mut value = OsString::from("local,mount_tag=lab,security_model=none,id=lab,path=");
+            // What the guest's root creates must be root's for the guest. Where QEMU is no root, it notes that beside the
+            // files: the profiler in the guest gives up the capability to write the files of others.
+            let model = if rustix::process::geteuid().is_root() { "none" } else { "mapped-file" };
+            let mut value =
+                OsString::from(format!("local,mount_tag=lab,security_model={model},id=lab,path="));
             // A comma ends a value unless it is doubled.
             value.push(share.to_string_lossy().replace(',', ",,"));
             option("-virtfs", &value);

@@ -12,6 +12,7 @@ use crate::tsc;
 use crate::watch::{Console, End, Event};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -166,6 +167,9 @@ impl Lab {
         let _ = fs::remove_dir_all(share);
         let state = share.join("state");
         fs::create_dir_all(&state).with_context(|| format!("cannot create {}", state.display()))?;
+        // This folder is this user's, and in the guest the profiler may not be.
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777))
+            .with_context(|| format!("cannot open {} to the guest", state.display()))?;
         let image = &self.incoming.image;
         if self.plan.deterministic {
             let mailbox = share.join(MAILBOX);
