@@ -25,7 +25,7 @@ mod workspace;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Build and test steps of blackout. Tools and caches live in $BLACKOUT_CACHE (or the user's cache folder).
+/// Build and test steps of blackout. Exit codes: 0 done, 1 error, 2 usage or missing packages. Tools and caches live in $BLACKOUT_CACHE (or the user's cache folder).
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Options {
@@ -116,7 +116,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("xtask: {error:#}");
-            ExitCode::FAILURE
+            let missing = error.chain().any(|cause| cause.is::<toolbox::needs::Missing>());
+            ExitCode::from(if missing { 2 } else { 1 })
         }
     }
 }
