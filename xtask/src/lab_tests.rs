@@ -39,8 +39,8 @@ pub fn run(filter: &[&str]) -> Result<Vec<LabTest>> {
     eprintln!("$ {shown}");
     let mut child = command.spawn().with_context(|| format!("cannot run {shown}"))?;
     let output = child.stdout.take().context("cargo has no standard output")?;
-    let tests =
-        Reader { tries: tries.path().into(), seen: 0, running: None, ended: Vec::new() }.read(output)?;
+    let tests = Reader { tries: tries.path().into(), seen: 0, running: None, ended: Vec::new() }
+        .read(output, stdout())?;
     let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
     if !status.success() {
         return Err(Failed { tests, status: format!("{shown}: {status}") }.into());
@@ -70,7 +70,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(mut self, output: impl Read) -> Result<Vec<LabTest>> {
+    fn read(mut self, output: impl Read, mut copy: impl Write) -> Result<Vec<LabTest>> {
         let mut output = BufReader::new(output);
         let mut line = Vec::new();
         loop {
@@ -79,10 +79,7 @@ impl Reader {
             if bytes.is_empty() {
                 return Ok(self.ended);
             }
-            stdout()
-                .write_all(bytes)
-                .and_then(|()| stdout().flush())
-                .context("cannot write to standard output")?;
+            copy.write_all(bytes).and_then(|()| copy.flush()).context("cannot write to standard output")?;
             for &byte in bytes {
                 if byte == b'\n' {
                     self.line(&String::from_utf8_lossy(&line), Instant::now());
@@ -153,7 +150,7 @@ mod tests {
         let reader = Reader { tries: tries.path().into(), seen: 0, running: None, ended: Vec::new() };
         let output = "\nrunning 3 tests\ntest faults::busy ... a line of its own\nok\ntest two ... ok\n\
             test three ... FAILED\n\nfailures:\n\ntest result: FAILED. 2 passed; 1 failed; 0 ignored\n";
-        let tests = reader.read(output.as_bytes()).unwrap();
+        let tests = reader.read(output.as_bytes(), std::io::sink()).unwrap();
         let seen: Vec<_> =
             tests.iter().map(|test| (test.name.as_str(), test.passed, test.repeated.len())).collect();
         assert_eq!(seen, [("faults::busy", true, 1), ("two", true, 0), ("three", false, 0)]);
