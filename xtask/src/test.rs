@@ -102,7 +102,7 @@ pub fn everything(full: bool) -> Result<()> {
         let name = step.name;
         if failure.is_some() || !step.is_tried() {
             let why = if failure.is_some() { "not run" } else { "not tried: needs root" };
-            summary += &format!("  {why:<21} {name}\n");
+            summary += &format!("  {why:<22} {name}\n");
             continue;
         }
         eprintln!("\n==> [{}/{}] {name}", number + 1, steps.len());
