@@ -23,8 +23,6 @@ const LINKS: &str = "run";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unpacked {
     root: PathBuf,
-    /// Version of the package.
-    pub version: String,
 }
 
 impl Unpacked {
@@ -61,7 +59,7 @@ impl Unpacked {
                 let _ = fs::remove_dir_all(place(&earlier));
             }
         }
-        Ok(Self { root, version: package.version })
+        Ok(Self { root })
     }
 
     /// Returns the path of `relative`, which a package has unpacked.

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::env;
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use toolbox::cache::Cache;
 use toolbox::debian_root::{Root, SUITE};
@@ -213,14 +213,12 @@ fn own(dir: &Path, user: User) -> Result<()> {
     }
     let mut open = vec![dir.to_owned()];
     while let Some(path) = open.pop() {
-        let given = chown(&path, Some(user.id()), Some(user.id()));
-        given.with_context(|| format!("cannot change the owner of {}", path.display()))?;
-        for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open.push(entry.path());
-            } else {
-                std::os::unix::fs::lchown(entry.path(), Some(user.id()), Some(user.id()))?;
+        // Links themselves: what they name may be outside of the root.
+        lchown(&path, Some(user.id()), Some(user.id()))
+            .with_context(|| format!("cannot change the owner of {}", path.display()))?;
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            for entry in fs::read_dir(&path).with_context(|| format!("cannot read {}", path.display()))? {
+                open.push(entry?.path());
             }
         }
     }
